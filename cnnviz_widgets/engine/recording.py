@@ -1,0 +1,146 @@
+"""``Recording(images) -> {layer name: tensor}``: a forward pass that ends at the deepest layer asked for.
+
+One recording is one run's: it has its own shadow of the network and its own hooks, so runs in several threads do not meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from .shadow import borrowed
+from .tracing import Calls, tensors_in
+
+if TYPE_CHECKING:
+    from .network import Network
+
+
+class _Reached(BaseException):
+    """Ends the forward pass. No ``Exception``, so that the user's own handlers let it through."""
+
+
+class Recording:
+    """Runs a network on images in display range and gives the values of some layers.
+
+    A recorded value is the layer's own output, also where an in-place operation follows: all but the last are copied.
+    Gradients flow back to the images, never to weights.
+
+    Attributes
+    ----------
+    path
+        ``"shadow"``: a copy of the module on the same storage is run; ``"borrowed"``: the module can't be copied and is
+        run itself, under a lock, and handed back between passes.
+    complete
+        Whether the pass goes on to the network's output; ``output`` then holds the class scores of the last pass.
+    """
+
+    def __init__(self, network: Network, names: Sequence[str]) -> None:
+        self.network = network
+        self.names = tuple(dict.fromkeys(network[name].name for name in names))
+        order = list(network.layers)
+        self.deepest = max(self.names, key=order.index) if self.names else network.output.name
+        self.complete = order.index(self.deepest) >= order.index(network.output.name)
+        self.output: Tensor | None = None
+        self._modules = {_module_name(name) for name in self.names}
+        self._values: dict[str, Tensor] = {}
+        self._calls = Calls()
+        shadow = network.shadow()
+        self.path = "borrowed" if shadow is None else "shadow"
+        self._shadow = shadow
+        self._handles = [] if shadow is None else self._hook(shadow)
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the shadow; nothing of ours is left on the user's module."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        self._shadow = None
+        self._values = {}
+        self.output = None
+
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+        """Images (B, C, H, W) in [0, 1] -> the layers' outputs (B, ...) by name.
+
+        Raises
+        ------
+        RuntimeError
+            A layer was not reached in this pass, or does not keep images apart along its first axis.
+        """
+        self._values = {}
+        self.output = None
+        fed = self.network.input.normalized(images)
+        self._calls.begin()
+        if self._shadow is not None:
+            self._run(self._shadow, fed)
+        else:
+            with borrowed(self.network.bare, self._hook) as module:
+                self._run(module, fed)
+        values, self._values = self._values, {}
+        for name in self.names:
+            if name not in values:
+                raise RuntimeError(
+                    f"the layer {name!r} was not reached in this pass; the network's path depends on its input"
+                )
+            if len(values[name]) != len(images):
+                raise RuntimeError(
+                    f"the layer {name!r} gives the shape {tuple(values[name].shape)} for {len(images)} images; expected the "
+                    "images along the first axis"
+                )
+        return values
+
+    def _run(self, module: nn.Module, fed: Tensor) -> None:
+        try:
+            output = module(fed)
+        except _Reached:
+            return
+        found = dict(tensors_in(output))
+        for suffix, tensor in found.items():
+            if (name := self.network.root_name + suffix) in self.names:
+                self._values[name] = tensor
+        self.output = next((tensor for tensor in found.values() if tensor.dim() == 2), next(iter(found.values()), None))
+
+    def _hook(self, module: nn.Module) -> list[Any]:
+        handles: list[Any] = []
+        for name, part in module.named_modules():
+            if name in self._modules:
+                handles.append(part.register_forward_hook(self._after(name)))
+            if f"{name}:input" in self.names:
+                handles.append(part.register_forward_pre_hook(self._before(f"{name}:input")))
+        return handles
+
+    def _after(self, name: str) -> Callable[..., None]:
+        def told(module: nn.Module, inputs: Any, output: Any) -> None:
+            call = self._calls.name(name)
+            for suffix, tensor in tensors_in(output):
+                self._record(call + suffix, tensor)
+
+        return told
+
+    def _before(self, name: str) -> Callable[..., None]:
+        def told(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            for _, tensor in tensors_in(inputs):
+                self._record(name, tensor)
+
+        return told
+
+    def _record(self, name: str, tensor: Tensor) -> None:
+        if name not in self.names:
+            return
+        stops = name == self.deepest and not self.complete
+        # what follows may overwrite it in place; after the last one nothing follows
+        self._values[name] = tensor if stops else tensor.clone()
+        if stops:
+            raise _Reached
+
+
+def _module_name(layer: str) -> str:
+    """``"layer1.relu@2[0]"`` -> ``"layer1.relu"``."""
+    return layer.partition("[")[0].partition("@")[0]

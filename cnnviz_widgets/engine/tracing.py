@@ -1,0 +1,239 @@
+"""``trace(module, image) -> Trace``: one forward pass that lists the layers and how they hang together.
+
+Hooks on every module see what is called, in which order, with which tensors. That works for any code that calls modules,
+with branches and conditions, where symbolic tracing does not; what happens in functions between the modules stays unseen.
+A layer is named when its module returns, so a block stands after its parts, and everything before a layer's line has been
+computed when the layer has.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
+
+from .layers import Layer
+
+NORMALIZATIONS = (
+    nn.modules.batchnorm._NormBase,
+    nn.GroupNorm,
+    nn.LayerNorm,
+    nn.LocalResponseNorm,
+)
+
+_WEIGHING = (nn.modules.conv._ConvNd, nn.Linear)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What one forward pass told.
+
+    ``main`` are the names of the ends of conv-norm-activation chains and of the dense layers; ``last_hidden`` what enters
+    the last dense layer; ``output`` the layer whose value is the network's output; ``root`` the name under which the
+    network's own return value is listed where no module made it; ``probabilities`` whether the output is a probability per
+    class already; ``written`` the buffers that the pass wrote although in evaluation mode.
+    """
+
+    layers: Mapping[str, Layer]
+    main: tuple[str, ...]
+    last_hidden: str
+    output: str
+    root: str
+    probabilities: bool
+    written: frozenset[str] = frozenset()
+
+
+def tensors_in(value: Any, suffix: str = "") -> Iterator[tuple[str, Tensor]]:
+    """(suffix, tensor) for each floating tensor with a channel axis in what a module returned: ``""`` for a tensor itself,
+    ``"[0]"``, ``"[aux]"`` inside tuples, lists and mappings."""
+    if isinstance(value, Tensor):
+        if value.is_floating_point() and value.dim() >= 2:
+            yield suffix, value
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from tensors_in(part, f"{suffix}[{key}]")
+    elif isinstance(value, tuple | list):
+        for number, part in enumerate(value):
+            yield from tensors_in(part, f"{suffix}[{number}]")
+
+
+class Calls:
+    """Hands out each call's name: ``relu``, then ``relu@2`` and so on; `begin` starts a new forward pass."""
+
+    def __init__(self) -> None:
+        self._seen: Counter[str] = Counter()
+
+    def begin(self) -> None:
+        self._seen.clear()
+
+    def name(self, module: str) -> str:
+        self._seen[module] += 1
+        number = self._seen[module]
+        return module if number == 1 else f"{module}@{number}"
+
+
+def trace(module: nn.Module, image: Tensor) -> Trace:
+    """Run ``module`` (in evaluation mode, frozen) on ``image`` (1, C, H, W) and list its layers.
+
+    Raises
+    ------
+    ValueError
+        The module returns no tensor, or no module inside of it was called.
+    """
+    watch = _Watch()
+    handles = [
+        part.register_forward_hook(watch.hook(name), with_kwargs=True) for name, part in module.named_modules() if name
+    ]
+    try:
+        with torch.no_grad():
+            output = module(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return watch.finished(module, image, output)
+
+
+class _Watch:
+    def __init__(self) -> None:
+        self.layers: dict[str, Layer] = {}
+        self.calls = Calls()
+        self.axes = WeakIdKeyDictionary()  # tensor -> its channel axis
+        self.chain_of = WeakIdKeyDictionary()  # tensor -> index into self.ends
+        self.ends: list[str] = []
+        self.recent: deque[tuple[str, Tensor, int]] = deque(maxlen=16)  # held, so that no storage is given out again
+        self.classifier: tuple[str, Tensor | None] = ("", None)
+        self.dense_seen = False
+
+    def hook(self, name: str) -> Any:
+        def told(module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
+            call = self.calls.name(name)
+            entering = [tensor for _, tensor in tensors_in([*inputs, keywords])]
+            for suffix, tensor in tensors_in(output):
+                self.add(call + suffix, module, entering, tensor)
+
+        return told
+
+    def add(self, name: str, module: nn.Module, entering: list[Tensor], tensor: Tensor) -> None:
+        source = next((given for given in entering if given in self.axes or given in self.chain_of), None)
+        if source is None and entering:
+            source = entering[0]
+        axis = self.axis(module, source, tensor)
+        self.axes[tensor] = axis
+        self.layers[name] = Layer(name, type(module).__name__, tuple(tensor.shape[1:]), axis)
+        self.follow(name, module, source, tensor)
+        self.recent.append((name, tensor, tensor._version))
+
+    def axis(self, module: nn.Module, source: Tensor | None, tensor: Tensor) -> int:
+        """Which axis of one image's output counts channels; by the kind of module, else as in what entered it."""
+        last = tensor.dim() - 2
+        if tensor in self.axes:
+            return self.axes[tensor]
+        if isinstance(module, nn.Linear):
+            return last
+        if isinstance(module, nn.modules.conv._ConvNd):
+            return 0
+        if isinstance(module, nn.LayerNorm) and len(module.normalized_shape) == 1:
+            # subclasses that permute to and fro (LayerNorm2d) keep their channels first
+            return 0 if type(module) is not nn.LayerNorm and type(module).__name__.endswith("2d") else last
+        if source is not None and source in self.axes:
+            before = self.axes[source]
+            dims = getattr(module, "dims", None)
+            if type(module).__name__ == "Permute" and dims is not None and len(dims) == tensor.dim():
+                return list(dims).index(before + 1) - 1
+            if source.shape == tensor.shape:
+                return before
+        return last if tensor.dim() == 3 else 0
+
+    def follow(self, name: str, module: nn.Module, source: Tensor | None, tensor: Tensor) -> None:
+        """Keep the chains conv - norm - activation up to date."""
+        dense = isinstance(module, nn.Linear) and tensor.dim() == 2
+        convolution = isinstance(module, nn.modules.conv._ConvNd)
+        if dense or (convolution and not self.dense_seen):
+            self.classifier = (name, source)
+            self.dense_seen = self.dense_seen or dense
+        if dense:
+            self.ends.append(name)
+        elif convolution or isinstance(module, nn.Linear):
+            self.chain_of[tensor] = len(self.ends)
+            self.ends.append(name)
+        elif source is not None and source in self.chain_of and source.shape == tensor.shape and _continues(module):
+            self.chain_of[tensor] = self.chain_of[source]
+            self.ends[self.chain_of[source]] = name
+
+    def producer(self, tensor: Tensor) -> str | None:
+        """The first layer whose value ``tensor`` is, perhaps in another shape: the module that made it, not the blocks around.
+
+        A layer that was overwritten in place since, as a convolution by its ReLU, had another version then.
+        """
+        for name, made, version in self.recent:
+            same = made.data_ptr() == tensor.data_ptr() and made.numel() == tensor.numel()
+            if same and version == tensor._version:
+                return name
+        return None
+
+    def finished(self, module: nn.Module, image: Tensor, output: Any) -> Trace:
+        found = list(tensors_in(output))
+        if not found:
+            raise ValueError(
+                f"the module {type(module).__name__} returns {type(output).__name__} without a tensor of the shape "
+                f"(images, channels, ...) for an input of the shape {tuple(image.shape)}; expected class scores or maps"
+            )
+        hidden = self.last_hidden()
+        suffix, logits = next(((s, t) for s, t in found if t.dim() == 2), found[0])
+        name = self.producer(logits)
+        root = "output" if "output" not in self.layers else "(output)"
+        if name is None:
+            for part, tensor in found:
+                self.layers[root + part] = Layer(root + part, type(module).__name__, tuple(tensor.shape[1:]))
+            name = root + suffix
+            hidden = hidden or name
+        order = list(self.layers)
+        main = sorted(set(self.ends), key=order.index) or [name]
+        return Trace(self.layers, tuple(main), hidden or main[-1], name, root, _is_probability(logits))
+
+    def last_hidden(self) -> str | None:
+        """The layer that enters the last dense layer (the last convolution where none is dense).
+
+        Where a function made it (``x.mean((2, 3))``), it gets a line of its own, ``classifier:input``.
+        """
+        name, entering = self.classifier
+        if entering is None:
+            return None
+        if found := self.producer(entering):
+            return found
+        tap = Layer(f"{name}:input", "input", tuple(entering.shape[1:]), 0 if entering.dim() != 3 else 1)
+        rows = list(self.layers.items())
+        at = [row for row, _ in rows].index(name)
+        self.layers = dict([*rows[:at], (tap.name, tap), *rows[at:]])
+        return tap.name
+
+
+def _continues(module: nn.Module) -> bool:
+    """Whether a chain that began with a convolution goes on through this module."""
+    kind = type(module)
+    return (
+        isinstance(module, NORMALIZATIONS)
+        or kind.__module__ == "torch.nn.modules.activation"
+        or ("Norm" in kind.__name__ and not any(isinstance(part, _WEIGHING) for part in module.modules()))
+        or _is_activation(module)
+    )
+
+
+def _is_activation(module: nn.Module) -> bool:
+    """A module of the user's own with neither parts nor weights beyond a slope, and a name of an activation."""
+    names = ("relu", "elu", "swish", "silu", "mish", "sigmoid", "tanh", "softplus", "activation", "act")
+    plain = not any(True for _ in module.children()) and sum(p.numel() for p in module.parameters()) <= 4096
+    return plain and any(part in type(module).__name__.lower() for part in names)
+
+
+def _is_probability(output: Tensor) -> bool:
+    """Whether class scores are probabilities already, as from a network that ends in a softmax."""
+    if output.dim() != 2 or output.shape[1] < 2:
+        return False
+    sums = output.float().sum(1)
+    return bool((output >= 0).all() and torch.allclose(sums, torch.ones_like(sums), atol=1e-3))

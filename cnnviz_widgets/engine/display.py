@@ -1,0 +1,86 @@
+"""``stretched(image) -> pixels``: a synthesized image as one can see it.
+
+A correct result may differ from the mean colour by less than one grey level of 255 and would show as a grey square. So the
+difference is stretched for display, and every picture names the stretch and the contrast it had before.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+Stretch = Literal["symmetric", "percentile", "none"]
+STRETCHES: tuple[str, ...] = get_args(Stretch)
+
+
+def stretched(image: Tensor, neutral: Tensor, stretch: str = "symmetric") -> Tensor:
+    """Images (B, C, H, W) in [0, 1], each stretched about the neutral colour (C, 1, 1), which becomes middle grey.
+
+    ``"symmetric"``: the pixel farthest from neutral touches the end of the range, ``x / (2 max|x|) + 1/2`` as Yosinski et al.
+    show their results; ``"percentile"``: the 99.5th percentile does, what is beyond is cut off, so that a few extreme
+    pixels do not decide; ``"none"``: as it is.
+
+    Raises
+    ------
+    ValueError
+        Another stretch.
+    """
+    if stretch not in STRETCHES:
+        raise ValueError(f"stretch={stretch!r}; expected one of {', '.join(STRETCHES)}")
+    if stretch == "none":
+        return image.clamp(0, 1)
+    x = image - neutral
+    sizes = x.abs().flatten(1)
+    reach = sizes.amax(1) if stretch == "symmetric" else torch.quantile(sizes.float(), 0.995, dim=1).to(x.dtype)
+    reach = torch.where(reach > 0, reach, torch.ones_like(reach))
+    return (x / (2 * reach.view(-1, 1, 1, 1)) + 0.5).clamp(0, 1)
+
+
+def contrast(image: Tensor, neutral: Tensor) -> list[float]:
+    """Per image the root mean square of its difference from the neutral colour, in grey levels of 255."""
+    return ((image - neutral).square().flatten(1).mean(1).sqrt() * 255).tolist()
+
+
+def pixels(image: Tensor) -> np.ndarray:
+    """(B, C, H, W) in [0, 1] -> uint8 (B, H, W, 3), or (B, H, W) for one channel. Of more than three channels the first
+    three are shown, of two their mean."""
+    channels = image.shape[1]
+    if channels == 2:
+        image = image.mean(1, keepdim=True)
+    elif channels > 3:
+        image = image[:, :3]
+    values = (image.detach() * 255).round().clamp(0, 255).to(torch.uint8).cpu().permute(0, 2, 3, 1).numpy()
+    return values[..., 0] if values.shape[-1] == 1 else values
+
+
+def picture(image: np.ndarray, *, side: int = 0) -> Image.Image:
+    """uint8 (H, W[, 3]) -> a Pillow picture, enlarged by a whole factor where it is smaller than ``side`` pixels."""
+    shown = Image.fromarray(image)
+    factor = max(1, side // max(shown.size))
+    return (
+        shown.resize((shown.width * factor, shown.height * factor), Image.Resampling.NEAREST) if factor > 1 else shown
+    )
+
+
+def captioned(pictures: list[Image.Image], captions: list[str], *, gap: int = 12) -> Image.Image:
+    """Pictures side by side, at most four in a row, with a caption of one or more lines below each."""
+    font = ImageFont.load_default(size=14)
+    columns = min(4, len(pictures))
+    measure = ImageDraw.Draw(Image.new("L", (1, 1)))
+    texts = [measure.multiline_textbbox((0, 0), caption, font=font) for caption in captions]
+    width = max([shown.width for shown in pictures] + [int(box[2]) for box in texts])
+    tall = max(shown.height for shown in pictures)
+    below = max(int(box[3]) for box in texts) + gap
+    rows = -(-len(pictures) // columns)
+    sheet = Image.new("RGB", (columns * (width + gap) + gap, rows * (tall + below + gap) + gap), "white")
+    draw = ImageDraw.Draw(sheet)
+    for number, (shown, caption) in enumerate(zip(pictures, captions, strict=True)):
+        left = gap + (number % columns) * (width + gap)
+        top = gap + (number // columns) * (tall + below + gap)
+        sheet.paste(shown.convert("RGB"), (left, top))
+        draw.multiline_text((left, top + tall + 4), caption, fill="black", font=font)
+    return sheet

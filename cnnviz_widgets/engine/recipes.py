@@ -1,0 +1,163 @@
+"""``Recipe``: all that decides how an image climbs, as one value; ``get(name)``: the named presets.
+
+A recipe can be printed, compared, stored as JSON and rebuilt, so a picture can always tell how it was made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import UnknownNameError, near
+from .knobs import knob
+from .parameterizations import Parameterization, Pixels
+from .regularizers import ClipSmallContribution, ClipSmallNorm, GaussianBlur, L2Decay, Regularizer
+from .steppers import Constant, Progress, Stepper
+
+__all__ = [
+    "ClipSmallContribution",
+    "ClipSmallNorm",
+    "Constant",
+    "GaussianBlur",
+    "L2Decay",
+    "Pixels",
+    "Progress",
+    "Recipe",
+    "get",
+    "names",
+]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an image climbs; what it climbs, the objective, is no part of it.
+
+    Parameters
+    ----------
+    regularizers
+        They act in this order at each of their moments.
+    steps
+        How many updates.
+    seed
+        Image i of several copies starts from ``seed + i``.
+    chunk
+        How many images go through the network together. An image is the same, bit for bit, whatever else is in its chunk;
+        another size changes the last bits. Raise it on a GPU.
+
+    Examples
+    --------
+    >>> Recipe(regularizers=[L2Decay(0.01)], steps=60)  # doctest: +NORMALIZE_WHITESPACE
+    Recipe(parameterization=Pixels(deviation=10.0), regularizers=(L2Decay(decay=0.01, every=1),),
+           stepper=Progress(desired=2.0, largest=100000000.0), steps=60, seed=0, chunk=1)
+    """
+
+    parameterization: Parameterization = Pixels()
+    regularizers: tuple[Regularizer, ...] = ()
+    stepper: Stepper = Progress()
+    steps: int = knob(100, low=1, high=2000, scale="log")
+    seed: int = knob(0, low=0, high=99)
+    chunk: int = knob(1, low=1, high=64)
+
+    def __post_init__(self) -> None:
+        given = self.regularizers
+        listed = (given,) if isinstance(given, Regularizer) else tuple(given)
+        object.__setattr__(self, "regularizers", listed)
+        kinds: dict[str, type] = {"parameterization": Parameterization, "stepper": Stepper}
+        for name, kind in kinds.items():
+            if not isinstance(getattr(self, name), kind):
+                raise TypeError(f"{name}={getattr(self, name)!r}; expected one of {', '.join(kind.registry)}")  # type: ignore[attr-defined]
+        for prior in listed:
+            if not isinstance(prior, Regularizer):
+                raise TypeError(f"{prior!r} among the regularizers; expected {', '.join(Regularizer.registry)}")
+        for name, least in (("steps", 0), ("seed", 0), ("chunk", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"{name}={value!r}; expected a whole number from {least}")
+
+    @property
+    def random(self) -> bool:
+        """Whether a regularizer transforms the image at random, so that scores of single steps can't be compared."""
+        return any("transform" in prior.moments() for prior in self.regularizers)
+
+    def replace(self, **fields: Any) -> Recipe:
+        """The recipe with some fields replaced whole; an unknown one is a ``TypeError``."""
+        return dataclasses.replace(self, **fields)
+
+    def to_json(self) -> str:
+        """The recipe as JSON, for `from_json`."""
+        data = {
+            "parameterization": self.parameterization.to_data(),
+            "regularizers": [prior.to_data() for prior in self.regularizers],
+            "stepper": self.stepper.to_data(),
+            "steps": self.steps,
+            "seed": self.seed,
+            "chunk": self.chunk,
+        }
+        return json.dumps(data)
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """The recipe that `to_json` wrote; a text is data, nothing in it is evaluated or imported.
+
+        Raises
+        ------
+        ValueError
+            No JSON, an unknown class or field, or a value of the wrong kind.
+        """
+        data = json.loads(text)
+        if not isinstance(data, Mapping):
+            raise ValueError(f"a recipe is a JSON object; given {type(data).__name__}")
+        fields: dict[str, Any] = dict(data)
+        if unknown := set(fields) - {f.name for f in dataclasses.fields(cls)}:
+            raise ValueError(f"a recipe has no field {sorted(unknown)}")
+        if "parameterization" in fields:
+            fields["parameterization"] = Parameterization.from_data(fields["parameterization"])
+        if "stepper" in fields:
+            fields["stepper"] = Stepper.from_data(fields["stepper"])
+        if "regularizers" in fields:
+            if not isinstance(fields["regularizers"], Sequence) or isinstance(fields["regularizers"], str):
+                raise ValueError("the regularizers of a recipe are a list")
+            fields["regularizers"] = tuple(Regularizer.from_data(prior) for prior in fields["regularizers"])
+        return cls(**fields)
+
+
+# The four rows of Table 1 of Yosinski et al. 2015, with the step rules and iteration counts of the commands that the authors
+# published beside them: https://github.com/yosinski/deep-visualization-toolbox/blob/master/doc/running-optimize-image.md
+_PRESETS: dict[str, Recipe] = {
+    "none": Recipe(steps=100),
+    "yosinski-1": Recipe(
+        regularizers=(GaussianBlur(0.5, every=4), ClipSmallNorm(50.0)), stepper=Progress(2.0, 100.0), steps=500
+    ),
+    "yosinski-2": Recipe(regularizers=(L2Decay(0.3), ClipSmallNorm(20.0)), stepper=Constant(100.0), steps=750),
+    "yosinski-3": Recipe(
+        regularizers=(L2Decay(0.0001), GaussianBlur(1.0, every=4)), stepper=Constant(100.0), steps=1000
+    ),
+    "yosinski-4": Recipe(
+        regularizers=(GaussianBlur(0.5, every=4), ClipSmallContribution(90.0)), stepper=Progress(2.0, 1e8), steps=1000
+    ),
+}
+
+
+def names() -> tuple[str, ...]:
+    """The presets' names: ``"none"``, without regularization, and the four combinations of Yosinski et al. 2015."""
+    return tuple(_PRESETS)
+
+
+def get(recipe: str | Recipe) -> Recipe:
+    """A preset by name; a `Recipe` is given back.
+
+    Raises
+    ------
+    UnknownNameError
+        No preset of that name, a ``KeyError``.
+    """
+    if isinstance(recipe, Recipe):
+        return recipe
+    if recipe not in _PRESETS:
+        raise UnknownNameError(
+            f"no recipe {recipe!r}{near(str(recipe), _PRESETS)} recipes.names() lists {', '.join(_PRESETS)}"
+        )
+    return _PRESETS[recipe]

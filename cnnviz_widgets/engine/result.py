@@ -1,0 +1,129 @@
+"""``Result``: synthesized images together with all that is needed to show, judge and make them again."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from os import PathLike, fspath
+from pathlib import Path
+
+import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+from . import display
+from .objectives import Objective
+from .recipes import Recipe
+
+_SHOWN = {
+    "symmetric": "stretched symmetrically",
+    "percentile": "stretched to the 99.5th percentile",
+    "none": "not stretched",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What `maximize` found.
+
+    Attributes
+    ----------
+    image
+        (B, C, H, W) in [0, 1], one per goal and copy, not stretched.
+    score, step
+        (B,), each image's score and the step it was reached at.
+    curve
+        (steps + 1, B), the score at each step.
+    objectives, recipe, digest
+        What was climbed, how, and on which weights: `Network.digest`.
+    neutral
+        The network's mean colour, per channel.
+    labels
+        How a caption calls each image's goal.
+    notes
+        Per image why it stopped moving, or an empty text.
+    """
+
+    image: Tensor
+    score: Tensor
+    step: Tensor
+    curve: Tensor
+    objectives: tuple[Objective, ...]
+    recipe: Recipe
+    digest: str
+    neutral: tuple[float, ...]
+    labels: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def objective(self) -> Objective:
+        """What the first image climbed."""
+        return self.objectives[0]
+
+    def _neutral(self) -> Tensor:
+        return self.image.new_tensor(self.neutral).view(-1, 1, 1)
+
+    @property
+    def contrast(self) -> list[float]:
+        """Per image the root mean square of its difference from the mean colour, in grey levels of 255, before stretching."""
+        return display.contrast(self.image, self._neutral())
+
+    def picture(self, stretch: str = "symmetric", *, side: int = 0) -> list[Image.Image]:
+        """The images as pictures; see `display.stretched` for what each stretch does.
+
+        Parameters
+        ----------
+        side
+            Pixels; smaller images are enlarged by a whole factor up to it.
+        """
+        shown = display.stretched(self.image, self._neutral(), stretch)
+        return [display.picture(pixels, side=side) for pixels in display.pixels(shown)]
+
+    def captions(self, stretch: str = "symmetric") -> list[str]:
+        """Per image its goal, score and step, and how it is shown."""
+        told = zip(self.labels, self.score.tolist(), self.step.tolist(), self.contrast, strict=True)
+        return [
+            f"{label}\nscore {score:.4g} at step {step}\n{_SHOWN[stretch]}\ncontrast {contrast:.2f} of 255"
+            for label, score, step, contrast in told
+        ]
+
+    def sheet(self, stretch: str = "symmetric") -> Image.Image:
+        """All images side by side with their captions."""
+        return display.captioned(self.picture(stretch, side=224), self.captions(stretch))
+
+    def _repr_png_(self) -> bytes:
+        return self._png(self.sheet())
+
+    def save(self, path: str | PathLike[str], stretch: str = "symmetric") -> list[Path]:
+        """Write the images as PNG files that carry their recipe, goal, digest, stretch and contrast as text chunks.
+
+        One image goes to ``path``; of several the second goes to ``name-1.png`` and so on.
+        """
+        target = Path(fspath(path))
+        written = []
+        for number, shown in enumerate(self.picture(stretch)):
+            file = target if number == 0 else target.with_stem(f"{target.stem}-{number}")
+            file.write_bytes(self._png(shown, number, stretch))
+            written.append(file)
+        return written
+
+    def _png(self, shown: Image.Image, number: int = 0, stretch: str = "symmetric") -> bytes:
+        told = PngInfo()
+        facts = {
+            "objective": repr(self.objectives[number]),
+            "recipe": self.recipe.to_json(),
+            "network": self.digest,
+            "stretch": stretch,
+            "contrast": f"{self.contrast[number]:.4f} of 255",
+            "torch": torch.__version__,
+        }
+        for key, value in facts.items():
+            told.add_itxt(f"cnnviz:{key}", value)
+        buffer = io.BytesIO()
+        shown.save(buffer, "PNG", pnginfo=told)
+        return buffer.getvalue()
+
+    def __repr__(self) -> str:
+        lines = [caption.replace("\n", ", ") for caption in self.captions()]
+        return "\n".join([f"Result of {len(lines)} image{'s' if len(lines) > 1 else ''}", *lines])

@@ -1,0 +1,18 @@
+"""What is drawn in the browser: anywidget pairs of a Python class and plain ES modules, without torch.
+
+::
+
+    ImageGrid    (count, height, width[, 3]) bytes -> tiles on a canvas, one of them selected
+    FramePlayer  the frames of a run, acknowledged; every frame seen stays reachable; the score curve
+    LayerTree    dotted layer names -> a searchable tree, one of them selected
+    BarChart     labels and values -> horizontal bars, one of them selected
+"""
+
+from cnnviz_widgets.views.bar_chart import BarChart
+from cnnviz_widgets.views.frame_player import FramePlayer
+from cnnviz_widgets.views.image_grid import ImageGrid
+from cnnviz_widgets.views.image_upload import ImageUpload
+from cnnviz_widgets.views.layer_tree import LayerTree
+from cnnviz_widgets.views.note import Note
+
+__all__ = ["ImageGrid", "FramePlayer", "LayerTree", "BarChart", "ImageUpload", "Note"]

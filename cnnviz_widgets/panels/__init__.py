@@ -1,0 +1,8 @@
+"""What the user sees: the engine's answers in views, with ipywidgets controls around them."""
+
+from ._base import Panel, Selection
+from .activations import ActivationPanel
+from .filters import FilterPanel
+from .maximization import MaximizationPanel
+
+__all__ = ["ActivationPanel", "FilterPanel", "MaximizationPanel", "Panel", "Selection"]

@@ -1,0 +1,199 @@
+"""``control(knob, value) -> widget``: sliders and menus made from knobs, and back to the frozen dataclasses.
+
+Nothing here knows a regularizer by name: a class that a user defines in a notebook cell gets its row like the others.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable
+from typing import Any, cast
+
+import ipywidgets as widgets
+
+from cnnviz_widgets.engine.knobs import Family, Knob, knobs_of
+
+Changed = Callable[[Any], None]
+_LABEL = {"description_width": "150px"}
+
+
+def control(name: str, knob: Knob, value: Any) -> widgets.Widget:
+    """A widget for one field: a menu for choices, a box for a truth value, else a slider, whose ends give way to a value
+    beyond them."""
+    label = knob.label or name.replace("_", " ")
+    shared = {"description": label, "style": _LABEL, "layout": widgets.Layout(width="98%")}
+    if knob.choices:
+        return widgets.Dropdown(options=list(knob.choices), value=value, **shared)
+    if isinstance(value, bool):
+        return widgets.Checkbox(value=value, indent=False, description=label)
+    if isinstance(value, str):
+        return widgets.Text(value=value, **shared)
+    if knob.low is None or knob.high is None:
+        number = widgets.IntText if isinstance(value, int) else widgets.FloatText
+        return number(value=value, **shared)
+    if isinstance(value, int):
+        low, high = min(int(knob.low), value), max(int(knob.high), value)
+        return widgets.IntSlider(value=value, min=low, max=high, **shared)
+    if knob.scale == "log":
+        return _logarithmic(knob, value, shared)
+    low, high = min(knob.low, value), max(knob.high, value)
+    return widgets.FloatSlider(value=value, min=low, max=high, step=_step(low, high), readout_format=".4g", **shared)
+
+
+def _logarithmic(knob: Knob, value: float, shared: dict[str, Any]) -> widgets.Widget:
+
+    assert knob.low is not None
+    assert knob.high is not None
+    low, high = min(knob.low, value or knob.low), max(knob.high, value)
+    return widgets.FloatLogSlider(
+        value=value, base=10, min=math.log10(low), max=math.log10(high), step=0.01, readout_format=".3g", **shared
+    )
+
+
+def _step(low: float, high: float) -> float:
+    """A round step of about a two-hundredth of the range."""
+
+    return 10.0 ** math.floor(math.log10((high - low) / 50)) / 2
+
+
+def put(widget: widgets.Widget, value: Any) -> None:
+    """Set a control's value, widening the slider first where the value lies beyond its ends."""
+    if isinstance(widget, widgets.FloatLogSlider):
+        widget.min, widget.max = min(widget.min, math.log10(value)), max(widget.max, math.log10(value))
+    elif isinstance(widget, widgets.IntSlider | widgets.FloatSlider):
+        widget.min, widget.max = min(widget.min, value), max(widget.max, value)
+    if widget.value != value:
+        widget.value = value
+
+
+def _meant(widget: widgets.Widget, shown: Any) -> Any:
+    """A control's value, undoing what the browser does to it: a slider there snaps to its grid as soon as it appears, and
+    0.55 comes back as 0.55000001."""
+    value = widget.value
+    if isinstance(widget, widgets.FloatLogSlider):
+        same = shown > 0 and abs(math.log10(value / shown)) <= 0.6 * widget.step
+    elif isinstance(widget, widgets.FloatSlider):
+        same = abs(value - shown) <= 0.6 * widget.step
+    else:
+        return value
+    return shown if same else float(f"{value:.6g}")
+
+
+def spaced(name: str) -> str:
+    """``"ClipSmallNorm"`` -> ``"clip small norm"``, ``"L2Decay"`` -> ``"L2 decay"``."""
+    words = re.findall(r"[A-Z][a-z]+|[A-Z0-9]+(?![a-z])|[a-z0-9]+", name)
+    return " ".join(word if word.isupper() else word.lower() for word in words)
+
+
+class MemberControls:
+    """The controls of one class of a family: a slider per knob."""
+
+    def __init__(self, member: type[Family], changed: Changed, value: Family | None = None) -> None:
+        self.member = member
+        shown: Any = value if value is not None else member()
+        self.widgets = {name: control(name, knob, getattr(shown, name)) for name, knob in knobs_of(member).items()}
+        self.shown = {name: getattr(shown, name) for name in self.widgets}
+        for widget in self.widgets.values():
+            widget.observe(changed, "value")
+        self.box = widgets.VBox(list(self.widgets.values()))
+
+    def make(self) -> Any:
+        """The member as the sliders stand."""
+        kinds: dict[str, Any] = {f.name: type(f.default) for f in dataclasses.fields(cast(Any, self.member))}
+        values = {name: _meant(widget, self.shown[name]) for name, widget in self.widgets.items()}
+        return self.member(**{name: kinds[name](value) for name, value in values.items()})
+
+    def show(self, value: Any) -> None:
+        """Set the sliders to a member's values."""
+        for name, widget in self.widgets.items():
+            self.shown[name] = getattr(value, name)
+            put(widget, self.shown[name])
+
+
+class Switched(MemberControls):
+    """The controls of a regularizer behind a box that turns it on; its sliders show while it is on."""
+
+    def __init__(self, member: type[Family], changed: Changed) -> None:
+        super().__init__(member, changed)
+        first = (member.__doc__ or "").strip().splitlines()
+        self.switch = widgets.Checkbox(
+            value=False, description=spaced(member.__name__), indent=False, tooltip=first[0] if first else ""
+        )
+        self.switch.add_class("cnnviz-switch")
+        self.switch.observe(self._switched, "value")
+        self.switch.observe(changed, "value")
+        self.sliders = self.box
+        self.sliders.layout.display = "none"
+        self.sliders.layout.margin = "0 0 0 24px"
+        self.box = widgets.VBox([self.switch, self.sliders])
+
+    def _switched(self, change: Any) -> None:
+        self.sliders.layout.display = "" if change["new"] else "none"
+
+
+class RegularizerControls:
+    """One row per registered regularizer, in the order they will act.
+
+    The order is that of a recipe shown last, then that of the registry, so that what the sliders say and what `make` gives
+    agree. Of two regularizers of one class in a recipe the second has no row; `make` would lose it, so `show` refuses it.
+    """
+
+    def __init__(self, family: type[Family], changed: Changed) -> None:
+        self.rows = {member.__name__: Switched(member, changed) for member in family.members()}
+        self.order = list(self.rows)
+        self.box = widgets.VBox([row.box for row in self.rows.values()])
+
+    def make(self) -> tuple[Any, ...]:
+        """The regularizers that are on."""
+        return tuple(self.rows[name].make() for name in self.order if self.rows[name].switch.value)
+
+    def show(self, regularizers: tuple[Any, ...]) -> None:
+        """Turn these on, with their values, and all others off.
+
+        Raises
+        ------
+        ValueError
+            Two of one class, or a class that was defined after the panel was opened.
+        """
+        names = [type(one).__name__ for one in regularizers]
+        if len(set(names)) < len(names):
+            raise ValueError(f"the panel has one row per regularizer, and {names} names one twice; use cnn.ascend")
+        if missing := [name for name in names if name not in self.rows]:
+            raise ValueError(f"{missing[0]} was defined after the panel was opened; open the panel anew")
+        for one in regularizers:
+            self.rows[type(one).__name__].show(one)
+        for name, row in self.rows.items():
+            if row.switch.value != (name in names):
+                row.switch.value = name in names
+        self.order = names + [name for name in self.rows if name not in names]
+
+
+class ChoiceControls:
+    """A menu of a family's classes and the sliders of the chosen one."""
+
+    def __init__(self, family: type[Family], changed: Changed, label: str) -> None:
+        self.members = {member.__name__: MemberControls(member, changed) for member in family.members()}
+        options = [(spaced(name), name) for name in self.members]
+        self.menu = widgets.Dropdown(
+            options=options, description=label, style=_LABEL, layout=widgets.Layout(width="98%")
+        )
+        self.menu.observe(self._chosen, "value")
+        self.menu.observe(changed, "value")
+        self.box = widgets.VBox([self.menu, *[member.box for member in self.members.values()]])
+        self._chosen(None)
+
+    def _chosen(self, change: Any) -> None:
+        for name, member in self.members.items():
+            member.box.layout.display = "" if name == self.menu.value else "none"
+
+    def make(self) -> Any:
+        """The chosen member."""
+        return self.members[self.menu.value].make()
+
+    def show(self, value: Any) -> None:
+        """Choose a member with its values."""
+        self.members[type(value).__name__].show(value)
+        if self.menu.value != type(value).__name__:
+            self.menu.value = type(value).__name__

@@ -1,0 +1,274 @@
+"""``ActivationPanel``: the feature maps of any layer for an image."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ipywidgets as widgets
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from cnnviz_widgets.engine import colormaps, display, feature_maps
+from cnnviz_widgets.engine.images import ImageSet, open_image
+from cnnviz_widgets.engine.layers import Layer, Unit
+from cnnviz_widgets.engine.network import Network
+from cnnviz_widgets.views import BarChart, ImageGrid, ImageUpload
+
+from ._base import Panel, Selection, beside, fill_tree, layer_tree, show_tiles
+
+MOST_BARS = 20
+FOCUS_SIDE = 448
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What one forward pass gave: the layer's maps, the image as the network saw it, and what it took it for."""
+
+    key: tuple[Any, ...]
+    maps: Tensor
+    photo: Image.Image
+    classes: list[tuple[str, float]]
+
+
+class ActivationPanel(Panel):
+    """Feature maps of a layer for an image: all channels as tiles, one in focus, large and laid over the image.
+
+    A dense layer shows as bars, with class names in the output layer. A click on a channel or bar chooses the unit for all
+    panels on the same selection.
+
+    Parameters
+    ----------
+    network
+        A `Network`.
+    images
+        Images to choose from: an `ImageSet`, a list, or one; with none, open a file in the panel.
+    selection
+        A `Selection` to share with other panels, whose images are used; None: one of its own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from torch import nn
+    >>> from cnnviz_widgets import InputSpec, Network
+    >>> net = Network(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()), InputSpec(size=(1, 8, 8)))
+    >>> panel = ActivationPanel(net, [np.zeros((8, 8), np.uint8)])
+    >>> print(panel.code())
+    maps = net.activations(images['0'], ['1'])['1'][0]
+    cnn.feature_maps.tiles(maps, scale='channel', order='stored', colormap='viridis').picture()
+    >>> panel.close()
+    """
+
+    title = "Activations"
+
+    def __init__(self, network: Network, images: Any = (), *, selection: Selection | None = None) -> None:
+        self._seen: _Seen | None = None
+        self._order: np.ndarray = np.zeros(0, dtype=np.int64)
+        self._shown: tuple[Any, ...] = ()
+        if selection is not None and len(collection := ImageSet.of(images)):
+            selection.images = collection
+        super().__init__(selection if selection is not None else Selection(network, images))
+
+    def _build(self) -> list[widgets.Widget]:
+        menu = {"style": {"description_width": "initial"}, "layout": widgets.Layout(width="auto")}
+        self.image = widgets.Dropdown(description="Image", **menu)
+        self.upload = ImageUpload()
+        self.classes = BarChart(unit="%", high=1.0)
+        self.tree = layer_tree(self.network, self.selection.layer.name)
+        self.grid, self.focus, self.bars = ImageGrid(), ImageGrid(max_height=520), BarChart()
+        self.scale = widgets.Dropdown(
+            options=[("each channel", "channel"), ("the layer", "layer")], description="Scale over", **menu
+        )
+        self.order = widgets.Dropdown(
+            options=[("stored", "stored"), ("strength", "strength")], description="Order", **menu
+        )
+        self.colormap = widgets.Dropdown(
+            options=[*colormaps.SEQUENTIAL, *colormaps.SIGNED], description="Colours", **menu
+        )
+        self.view = widgets.ToggleButtons(
+            options=[("on the image", "overlay"), ("map", "map"), ("image", "image")], style={"button_width": "auto"}
+        )
+        self.opacity = widgets.FloatSlider(
+            value=0.6, min=0, max=1, step=0.05, description="Opacity", style={"description_width": "initial"}
+        )
+        self._fill_images()
+        for control in (self.scale, self.order, self.colormap, self.view, self.opacity):
+            control.observe(self._user(lambda change: self.refresh()), "value")
+        self.image.observe(self._user(self._image_chosen), "value")
+        self.tree.observe(self._user(self._layer_chosen), "selected")
+        self.grid.observe(self._user(self._tile_chosen), "selected")
+        self.bars.observe(self._user(self._bar_chosen), "selected")
+        self.upload.on_upload(self._uploaded)
+        self.upload.on_refused(lambda name, reason: self._failed(ValueError(f"{name}: {reason}")))
+        middle = [widgets.HBox([self.scale, self.order, self.colormap]), self.grid, self.bars]
+        right = [self.view, self.focus, self.opacity, self.classes]
+        for control in (middle[0], self.view):
+            control.add_class("cnnviz-wrap")
+        source = widgets.HBox([self.image, self.upload])
+        source.add_class("cnnviz-wrap")
+        return [source, beside([self.tree], middle, right)]
+
+    def _fill_images(self) -> None:
+        images, chosen = self.selection.images, self.selection.image
+        options = [(f"{label}", name) for name, label in zip(images.ids, images.labels, strict=True)]
+        if not isinstance(chosen, str) or chosen not in images.ids:
+            options.append(("none: open one" if chosen is None else getattr(chosen, "name", "your image"), ""))
+        with self._own_changes():
+            self.image.options = options
+            self.image.value = chosen if isinstance(chosen, str) and chosen in images.ids else ""
+
+    def _drawing(self) -> Callable[[], None]:
+        unit, network = self.selection.unit, self.network
+        key = (id(network), network.stamp(), id(self.selection.images), _identity(self.selection.image), unit.layer)
+        if self.selection.image is None:
+            self._blank()
+            return lambda: None
+        setting = (self.scale.value, self.order.value, self.colormap.value)
+        looks = (self.view.value, self.opacity.value)
+        return lambda: self._draw(key, unit, setting, looks)
+
+    def _blank(self) -> None:
+        self.remark.text = (
+            "No image yet: open one above, drop it there, or give images: cnn.ActivationPanel(net, images)."
+        )
+
+    def _draw(self, key: tuple[Any, ...], unit: Unit, setting: tuple[Any, ...], looks: tuple[Any, ...]) -> None:
+        if self._seen is None or self._seen.key != key:
+            self._seen = self._look(key, unit.layer)
+            self._shown = ()
+        if self._shown != (key, setting):
+            self._draw_maps(unit, *setting)
+            self._shown = (key, setting)
+        else:
+            self._mark(unit)
+        self._draw_focus(unit, *looks)
+
+    def _look(self, key: tuple[Any, ...], layer: Layer) -> _Seen:
+        """One forward pass for the maps and for the classes."""
+        network = self.network
+        _, image = self.selection.opened()
+        batch = network.prepare(image)
+        names = [layer.name] + ([network.output.name] if network.is_classifier else [])
+        values = network.activations(batch, names)
+        classes: list[tuple[str, float]] = []
+        if network.is_classifier:
+            chances = network.probabilities(values[network.output.name])[0]
+            classes = [(name, value) for name, value, _ in feature_maps.top(chances, network.labels or None, k=5)]
+            self.classes.show([name for name, _ in classes], [value for _, value in classes], low=0, high=1)
+        photo = Image.fromarray(display.pixels(batch[:1].float())[0])
+        return _Seen(key, values[layer.name][0].float().cpu(), photo, classes)
+
+    def _draw_maps(self, unit: Unit, scale: str, order: str, colormap: str) -> None:
+        assert self._seen is not None
+        maps, layer = self._seen.maps, unit.layer
+        dense = maps.dim() != 3 or (maps.shape[1] == maps.shape[2] == 1)
+        self.grid.layout.display, self.bars.layout.display = ("none", "") if dense else ("", "none")
+        broken = ""
+        if dense:
+            values = maps.reshape(len(maps), -1).mean(1)
+            labels = self.network.labels if layer == self.network.output else ()
+            best = feature_maps.top(values, labels or None, k=MOST_BARS)
+            self._order = np.array([index for _, _, index in best], dtype=np.int64)
+            self.bars.show(
+                [name for name, _, _ in best],
+                [value for _, value, _ in best],
+                selected=self._place(unit),
+                caption=f"{layer.name}: the {len(best)} strongest of {len(values)} units",
+            )
+        else:
+            tiles = feature_maps.tiles(maps, scale=scale, order=order, colormap=colormap)  # type: ignore[arg-type]
+            self._order = tiles.order
+            size = f"{layer.channels} channels of {maps.shape[1]} × {maps.shape[2]}"
+            show_tiles(
+                self.grid, tiles, tile_names="channel", selected=self._place(unit), caption=f"{layer.name}: {size}"
+            )
+            if count := int(tiles.nonfinite.sum()):
+                broken = f"{count} values of {layer.name} are NaN or infinite; NaN is drawn as the lowest value."
+        self.remark.text = broken
+
+    def _mark(self, unit: Unit) -> None:
+        place = self._place(unit)
+        for view in (self.grid, self.bars):
+            if view.layout.display != "none" and view.selected != place:
+                view.selected = place
+
+    def _place(self, unit: Unit) -> int:
+        places = (self._order == unit.channel).nonzero()[0]
+        return int(places[0]) if len(places) else -1
+
+    def _draw_focus(self, unit: Unit, view: str, opacity: float) -> None:
+        assert self._seen is not None
+        maps, photo = self._seen.maps, self._seen.photo
+        name = f"{unit.layer.name}[{unit.channel}]"
+        if maps.dim() != 3 or view == "image":
+            self._show_picture(photo, f"the image as the network sees it, {photo.width} × {photo.height}")
+        elif view == "map":
+            tiles = feature_maps.tiles(maps, channels=[unit.channel], colormap=self.colormap.value)
+            show_tiles(self.focus, tiles, tile_names="channel", caption=f"{name}, {maps.shape[1]} × {maps.shape[2]}")
+        else:
+            laid = feature_maps.overlay(photo, maps[unit.channel], opacity=opacity, colormap=self.colormap.value)
+            self._show_picture(laid, f"{name} on the image")
+
+    def _show_picture(self, picture: Image.Image, caption: str) -> None:
+        factor = -(-FOCUS_SIDE // max(picture.size))
+        if factor > 1:  # the view enlarges pixels by whole factors only; a photograph may be smooth
+            smooth = Image.Resampling.LANCZOS if max(picture.size) >= 64 else Image.Resampling.NEAREST
+            picture = picture.resize((picture.width * factor, picture.height * factor), smooth)
+        pixels = np.asarray(picture.convert("RGB"))[None]
+        self.focus.show(pixels, np.array([[0, 1]], dtype=np.float32), tile_names="image", caption=caption)
+
+    def _follow(self, name: str) -> None:
+        if name in ("image", "images"):
+            self._fill_images()
+        elif name == "network":
+            with self._own_changes():
+                fill_tree(self.tree, self.network, self.selection.layer.name)
+        elif name == "layer":
+            with self._own_changes():
+                self.tree.selected = self.selection.layer.name
+        self.refresh()
+
+    def _image_chosen(self, change: Any) -> None:
+        if change["new"]:
+            self.selection.image = change["new"]
+
+    def _layer_chosen(self, change: Any) -> None:
+        if change["new"]:
+            self.selection.layer = self.network[change["new"]]
+
+    def _tile_chosen(self, change: Any) -> None:
+        if 0 <= change["new"] < len(self._order):
+            self.selection.unit = self.selection.layer[int(self._order[change["new"]])]
+
+    _bar_chosen = _tile_chosen
+
+    def _uploaded(self, name: str, data: bytes, scaled: bool) -> None:
+        try:
+            picture = open_image(io.BytesIO(data))
+        except ValueError as error:
+            self._failed(ValueError(str(error).replace("the given file", name)))
+            return
+        picture.name = name  # type: ignore[attr-defined]
+        self.selection.image = picture
+
+    def code(self) -> str:
+        """Python code that gives the same picture."""
+        layer, chosen = self.selection.layer, self.selection.image
+        image = f"images[{chosen!r}]" if isinstance(chosen, str) else f"{getattr(chosen, 'name', 'image')!r}"
+        lines = [f"maps = net.activations({image}, [{layer.name!r}])[{layer.name!r}][0]"]
+        if len(layer.positions) == 2:
+            lines.append(
+                f"cnn.feature_maps.tiles(maps, scale={self.scale.value!r}, order={self.order.value!r}, "
+                f"colormap={self.colormap.value!r}).picture()"
+            )
+        else:
+            labels = ", net.labels" if layer == self.network.output and self.network.labels else ""
+            lines.append(f"cnn.feature_maps.top(maps{labels}, k={MOST_BARS})")
+        return "\n".join(lines)
+
+
+def _identity(image: Any) -> Any:
+    return image if isinstance(image, str) else id(image)

@@ -1,0 +1,452 @@
+"""``MaximizationPanel``: an image of what a unit likes best, growing while its regularizers are turned."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets as widgets
+from PIL import Image
+from torch import Tensor
+
+from cnnviz_widgets.engine import display, recipes
+from cnnviz_widgets.engine.ascent import Best, Frame, ascend, goal_name
+from cnnviz_widgets.engine.knobs import knobs_of
+from cnnviz_widgets.engine.layers import Unit
+from cnnviz_widgets.engine.network import Network
+from cnnviz_widgets.engine.objectives import Objective, activation
+from cnnviz_widgets.engine.recipes import Recipe
+from cnnviz_widgets.engine.regularizers import Regularizer
+from cnnviz_widgets.engine.result import Result
+from cnnviz_widgets.engine.steppers import Stepper
+from cnnviz_widgets.views import BarChart, FramePlayer
+
+from ._base import Panel, Selection, beside, fill_tree, layer_tree
+from ._controls import ChoiceControls, MemberControls, RegularizerControls, control, put
+from ._runner import OVER, RESTING, Progress, Run
+
+CLASSES_SHOWN = 5
+CLASSES_EVERY = 0.5
+"""Seconds between two looks at the classes of a running ascent's frame."""
+CUSTOM = "as set below"
+
+_SAID = {
+    "preparing": "preparing",
+    "running": "running",
+    "paused": "paused",
+    "finished": "finished",
+    "stopped": "stopped",
+    "failed": "failed",
+}
+
+
+class MaximizationPanel(Panel):
+    """Activation maximization, live: choose a unit and a recipe, run, and turn the regularizers' knobs while it climbs.
+
+    Sliders act on the next step. A run keeps its unit until the next Run, goes on while other cells work, and ends by Stop,
+    by `close`, by running the cell that made the panel again, or with the kernel. The bars tell what the network takes the
+    shown frame for, so that one sees how sure it is of a fooling image.
+
+    Parameters
+    ----------
+    network
+        A `Network`.
+    recipe
+        A preset's name or a `Recipe` to begin with.
+    selection
+        A `Selection` to share with other panels; None: one of its own.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from cnnviz_widgets import InputSpec, Network
+    >>> net = Network(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()), InputSpec(size=(1, 8, 8)))
+    >>> panel = MaximizationPanel(net, "yosinski-1")
+    >>> panel.recipe == recipes.get("yosinski-1")
+    True
+    >>> panel.close()
+    """
+
+    title = "Activation maximization"
+
+    def __init__(
+        self,
+        network: Network,
+        recipe: str | Recipe = "none",
+        *,
+        selection: Selection | None = None,
+    ) -> None:
+        self._begin_with = recipes.get(recipe)
+        self._run: Run | None = None
+        self._number = 0
+        self._best: Best | None = None
+        self._goal: Objective | None = None
+        self._climbed: Network | None = None
+        self._classes: dict[int, list[tuple[str, float]]] = {}
+        self._classes_at = 0.0
+        self._reporting = threading.RLock()
+        super().__init__(selection if selection is not None else Selection(network))
+        self._show_recipe(self._begin_with, recipe if isinstance(recipe, str) else CUSTOM)
+
+    def _build(self) -> list[widgets.Widget]:
+        changed = self._user(self._recipe_changed)
+        wide = {"style": {"description_width": "150px"}, "layout": widgets.Layout(width="98%")}
+        self.tree = layer_tree(self.network, self.selection.layer.name, max_height=260)
+        self.channel = widgets.IntSlider(min=0, max=0, description="channel", **wide)
+        self.neuron = widgets.Checkbox(value=False, description="only the neuron in the centre", indent=False)
+        self.label = widgets.Combobox(description="class", placeholder="type a class name", ensure_option=True, **wide)
+        self.menu = widgets.Dropdown(options=[*recipes.names(), CUSTOM], description="recipe", **wide)
+        self.regularizers = RegularizerControls(Regularizer, changed)
+        self.stepper = ChoiceControls(Stepper, changed, "step rule")
+        self.start = MemberControls(type(self._begin_with.parameterization), changed, self._begin_with.parameterization)
+        fields = {name: getattr(self._begin_with, name) for name in ("steps", "seed")}
+        self.numbers = {name: control(name, knobs_of(Recipe)[name], value) for name, value in fields.items()}
+        self.player = FramePlayer()
+        self.stretch = widgets.Dropdown(
+            options=list(display.STRETCHES),
+            value="percentile",
+            description="stretch",
+            layout=widgets.Layout(width="auto"),
+        )
+        self.classes = BarChart(unit="%", high=1.0)
+        self.buttons = self._make_buttons()
+        for widget in self.numbers.values():
+            widget.observe(changed, "value")
+        self.menu.observe(self._user(self._preset_chosen), "value")
+        self.tree.observe(self._user(self._layer_chosen), "selected")
+        for control_ in (self.channel, self.neuron):
+            control_.observe(self._user(self._unit_chosen), "value")
+        self.label.observe(self._user(self._label_chosen), "value")
+        self.stretch.observe(self._user(lambda change: self._report_again()), "value")
+        self.player.observe(self._user(lambda change: self._looked_back()), "looking_at")
+        left = [self.tree, self.label, self.channel, self.neuron, self.menu, self.regularizers.box, self.stepper.box]
+        left += [self.start.box, *self.numbers.values()]
+        bar = widgets.HBox(list(self.buttons.values()))
+        bar.add_class("cnnviz-wrap")
+        row = beside(left, [bar, self.player, self.stretch, self.classes])
+        row.add_class("cnnviz-wide-side")
+        return [row]
+
+    def _make_buttons(self) -> dict[str, widgets.Button]:
+        told = {
+            "run": ("Run", "Climb from a new start", self.run),
+            "pause": ("Pause", "Rest after this step", self.pause),
+            "step": ("Step", "Make one step", self.step),
+            "resume": ("Resume", "Go on", self.resume),
+            "stop": ("Stop", "End this run and keep its picture", self.stop),
+        }
+        made = {}
+        for name, (text, tip, act) in told.items():
+            button = widgets.Button(description=text, tooltip=tip, layout=widgets.Layout(width="auto"))
+            button.on_click(self._user(_pressing(act)))
+            made[name] = button
+        made["run"].button_style = "primary"
+        return made
+
+    # what is climbed, and how
+
+    @property
+    def unit(self) -> Unit:
+        """The unit that the next run climbs."""
+        return self.selection.unit
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe as the controls stand."""
+        return Recipe(
+            parameterization=self.start.make(),
+            regularizers=self.regularizers.make(),
+            stepper=self.stepper.make(),
+            chunk=self._begin_with.chunk,
+            **{name: int(widget.value) for name, widget in self.numbers.items()},
+        )
+
+    @recipe.setter
+    def recipe(self, recipe: str | Recipe) -> None:
+        self._show_recipe(recipes.get(recipe), recipe if isinstance(recipe, str) else CUSTOM)
+        self._steer()
+
+    def _show_recipe(self, recipe: Recipe, name: str) -> None:
+        with self._own_changes():
+            self.regularizers.show(recipe.regularizers)
+            self.stepper.show(recipe.stepper)
+            self.start.show(recipe.parameterization)
+            for field, widget in self.numbers.items():
+                put(widget, getattr(recipe, field))
+            self.menu.value = name
+        self._tell_code()
+
+    def _recipe_changed(self, change: Any) -> None:
+        with self._own_changes():
+            same = [name for name in recipes.names() if recipes.get(name) == self.recipe]
+            self.menu.value = same[0] if same else CUSTOM
+        self._tell_code()
+        self._steer()
+
+    def _preset_chosen(self, change: Any) -> None:
+        if change["new"] != CUSTOM:
+            kept = int(self.numbers["seed"].value)
+            self._show_recipe(recipes.get(change["new"]).replace(seed=kept), change["new"])
+            self._steer()
+
+    def _steer(self) -> None:
+        if self._run is not None and self._run.state not in OVER:
+            self._run.steer(self.recipe)
+
+    # the run
+
+    @property
+    def state(self) -> str:
+        """``"idle"`` before the first run, then what the run is doing."""
+        return "idle" if self._run is None else self._run.state
+
+    @property
+    def result(self) -> Result | None:
+        """The best image of the run so far, with how it was made; None before the first frame.
+
+        Knobs turned on the way are not in its recipe, which is the one the run began with.
+        """
+        with self._reporting:
+            if self._best is None or not self._best.curve or self._climbed is None or self._goal is None:
+                return None
+            return self._best.result(self._climbed, [self._goal])
+
+    def run(self) -> None:
+        """Climb from a new start; returns at once. A run under way ends."""
+        unit, network, recipe = self.unit, self.network, self.recipe
+        self._end()
+        with self._reporting:
+            self._number += 1
+            number = self._number
+            self._goal, self._climbed, self._best = activation(unit), network, Best(recipe)
+            self._classes, self._classes_at = {}, 0.0
+            self.player.start(number, total_steps=recipe.steps)
+            self.note.show("")
+            self._run = Run(
+                lambda: ascend(network, unit, recipe), recipe, lambda progress: self._told(number, progress)
+            )
+        self._run.start()
+        self._tell_selected()
+
+    def pause(self) -> None:
+        """Rest after the step under way."""
+        self._command("pause")
+
+    def step(self) -> None:
+        """One step, then rest."""
+        self._command("step")
+
+    def resume(self) -> None:
+        """Go on after a pause, or after the end when there are more steps now."""
+        self._command("resume")
+
+    def stop(self) -> None:
+        """End the run; its picture stays."""
+        self._command("stop")
+
+    def _command(self, name: str) -> None:
+        if self._run is not None:
+            getattr(self._run, name)()
+
+    def _end(self) -> None:
+        run, self._run = self._run, None
+        if run is not None:
+            run.stop()
+            run.join(10)
+
+    def close(self) -> None:
+        """End the run, then as any panel."""
+        self._end()
+        super().close()
+
+    # what the run tells, on its thread
+
+    def _told(self, number: int, progress: Progress) -> None:
+        with self._reporting, self._own_changes():
+            if number != self._number or self._closed:
+                return
+            frame = progress.frame
+            if frame is not None and progress.state == "running":
+                self._take(frame)
+            self.player.status = self._status(progress)
+            if progress.state in RESTING and frame is not None:
+                self._rest(frame)
+            self._enable(progress)
+            if progress.error is not None:
+                self._failed(progress.error)
+            elif frame is not None and any(frame.notes):
+                self.note.show(" ".join(note for note in frame.notes if note), kind="error")
+
+    def _take(self, frame: Frame) -> None:
+        assert self._best is not None
+        self._best.add(frame)
+        self._note_classes(frame)
+        self.player.offer(frame.step, frame.score.tolist(), lambda: _encoded(self._picture(frame), "JPEG"))
+
+    def _rest(self, frame: Frame) -> None:
+        self._note_classes(frame, at_once=True)
+        self.player.caption = self._caption(frame)
+        self.player.rest(frame.step, frame.score.tolist(), _encoded(self._picture(frame), "PNG"))
+        self._show_classes(frame.step)
+
+    def _picture(self, frame: Frame) -> Image.Image:
+        shown = display.stretched(frame.image, self._neutral(frame.image), self.stretch.value)
+        return display.picture(display.pixels(shown)[0])
+
+    def _neutral(self, image: Tensor) -> Tensor:
+        assert self._climbed is not None
+        return self._climbed.input.neutral_image(image)
+
+    def _caption(self, frame: Frame) -> str:
+        assert self._best is not None
+        contrast = display.contrast(frame.image, self._neutral(frame.image))[0]
+        how = {"none": "not stretched", "percentile": "stretched to the 99.5th percentile"}
+        shown = how.get(self.stretch.value, "stretched symmetrically")
+        score, step = self._best.leader()
+        return f"contrast {contrast:.2f} of 255, {shown}; best score {score:.4g} at step {step}"
+
+    def _status(self, progress: Progress) -> str:
+        name = goal_name(self._climbed, self._goal) if self._climbed and self._goal else ""
+        if progress.frame is None:
+            return f"{name}: {_SAID[progress.state]}"
+        score = float(progress.frame.score[0])
+        return f"{name}: {_SAID[progress.state]}, step {progress.frame.step} of {progress.steps}, score {score:.4g}"
+
+    def _enable(self, progress: Progress) -> None:
+        state = progress.state
+        usable = {
+            "run": True,
+            "pause": state == "running",
+            "step": state in ("running", "paused"),
+            "resume": state == "paused",
+            "stop": state in ("preparing", "running", "paused", "finished"),
+        }
+        for name, button in self.buttons.items():
+            if button.disabled == usable[name]:
+                button.disabled = not usable[name]
+
+    def _report_again(self) -> None:
+        with self._reporting:
+            run = self._run
+            if run is not None and run.frame is not None and run.state in RESTING:
+                self._told(self._number, Progress(run.state, run.frame, self.recipe.steps))
+
+    # the classes of the shown frame
+
+    def _note_classes(self, frame: Frame, at_once: bool = False) -> None:
+        network = self._climbed
+        if network is None or not network.is_classifier:
+            return
+        if frame.probabilities is not None:
+            best = frame.probabilities[0].topk(min(CLASSES_SHOWN, network.output.channels))
+            pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            self._classes[frame.step] = [(network.label(unit), value) for unit, value in pairs]
+        due = time.monotonic() - self._classes_at >= CLASSES_EVERY
+        if not due and not at_once:
+            return
+        if frame.step not in self._classes:
+            self._classes[frame.step] = network.classify(frame.image[:1], CLASSES_SHOWN)[0]
+        self._classes_at = time.monotonic()
+        if self.player.looking_at < 0:
+            self._show_classes(frame.step)
+
+    def _looked_back(self) -> None:
+        step = self.player.looking_at
+        with self._reporting, self._own_changes():
+            if step >= 0 and self._classes:
+                self._show_classes(step)
+            elif self._run is not None and self._run.frame is not None:
+                self._show_classes(self._run.frame.step)
+
+    def _show_classes(self, step: int) -> None:
+        """The classes known of the step nearest to this one."""
+        if not self._classes:
+            return
+        known = min(self._classes, key=lambda other: abs(other - step))
+        pairs = self._classes[known]
+        self.classes.show(
+            [name for name, _ in pairs],
+            [value for _, value in pairs],
+            low=0,
+            high=1,
+            caption=f"what the network sees at step {known}",
+        )
+
+    # the selection
+
+    def _drawing(self) -> Callable[[], None]:
+        unit, network = self.unit, self.network
+        return lambda: self._show_unit(unit, network)
+
+    def _show_unit(self, unit: Unit, network: Network) -> None:
+        self.channel.max = max(self.channel.max, unit.channel)
+        if self.channel.value != unit.channel:
+            self.channel.value = unit.channel
+        self.channel.max = unit.layer.channels - 1
+        self.neuron.disabled = not unit.layer.positions
+        self.neuron.value = unit.position is not None
+        names = list(network.labels)
+        shown = "" if names and unit.layer == network.output else "none"
+        self.label.layout.display = shown
+        if not shown:
+            if tuple(self.label.options) != tuple(names):
+                self.label.options = names
+            self.label.value = names[unit.channel]
+        self._tell_selected()
+
+    def _tell_selected(self) -> None:
+        """Say so where a run climbs another unit than the one selected since."""
+        climbing = self._run is not None and self._run.state in ("preparing", "running", "paused")
+        if climbing and self._goal is not None and repr(self._goal) != repr(self.unit):
+            self.remark.text = f"This run still climbs {self._goal}; Run starts {self.unit}."
+        else:
+            self.remark.text = ""
+
+    def _follow(self, name: str) -> None:
+        if name == "network":
+            with self._own_changes():
+                fill_tree(self.tree, self.network, self.selection.layer.name)
+        elif name == "layer":
+            with self._own_changes():
+                self.tree.selected = self.selection.layer.name
+        if name in ("network", "unit"):
+            self.refresh()
+
+    def _layer_chosen(self, change: Any) -> None:
+        if change["new"]:
+            self.selection.layer = self.network[change["new"]]
+
+    def _unit_chosen(self, change: Any) -> None:
+        layer = self.selection.layer
+        channel = min(int(self.channel.value), layer.channels - 1)
+        centred = self.neuron.value and bool(layer.positions)
+        self.selection.unit = layer[channel, "center"] if centred else layer[channel]
+
+    def _label_chosen(self, change: Any) -> None:
+        if change["new"]:
+            self.selection.unit = self.network.unit(change["new"])
+
+    def code(self) -> str:
+        """Python code that makes the same image."""
+        unit = self.unit
+        where = "" if unit.position is None else ", 'center'" if unit.position == "center" else f", {unit.position}"
+        goal = f"net[{unit.layer.name!r}][{unit.channel}{where}]"
+        if unit.layer == self.network.output and self.network.labels and unit.position is None:
+            goal = f"net.unit({self.network.label(unit.channel)!r})"
+        name = self.menu.value
+        if name != CUSTOM and recipes.get(name) == self.recipe:
+            return f"cnn.maximize(net, {goal}, recipe={name!r})"
+        return f"from cnnviz_widgets.engine.recipes import *\n\ncnn.maximize(net, {goal}, {self.recipe!r})"
+
+
+def _pressing(act: Callable[[], None]) -> Callable[[Any], None]:
+    return lambda button: act()
+
+
+def _encoded(picture: Image.Image, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **({"quality": 85} if kind == "JPEG" else {"compress_level": 3}))
+    return buffer.getvalue()

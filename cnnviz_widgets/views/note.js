@@ -4,6 +4,7 @@ const NOTE_ROLES = { info: "status", error: "alert", code: "group" };
 // The last character asks for the plain sign, not the coloured emoji.
 const NOTE_ICONS = { info: "\u2139\ufe0e", error: "\u26a0\ufe0e", code: "" };
 const SAID_FOR_MS = 2000;
+const KEEPS_KEYS = "data-lm-suppress-shortcuts";
 
 /**
  * Have Lumino leave the keys alone in the panel around an element. ipywidgets puts the element into the panel, and
@@ -14,7 +15,11 @@ const SAID_FOR_MS = 2000;
 function keepKeysInPanel(el) {
   const mark = () => {
     const panel = el.closest(".cnnviz-panel");
-    panel?.setAttribute("data-lm-suppress-shortcuts", "true");
+    if (panel && !panel.hasAttribute(KEEPS_KEYS)) {
+      panel.setAttribute(KEEPS_KEYS, "true");
+      // Notebook 7 binds the arrows to whatever has the focus, so the focused slider itself must carry the mark.
+      panel.addEventListener("focusin", (event) => event.target.setAttribute(KEEPS_KEYS, "true"));
+    }
     return Boolean(panel);
   };
   if (mark()) return () => {};

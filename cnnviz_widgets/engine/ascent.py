@@ -12,19 +12,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from . import recipes
+from .climbing import Chunk, Climb
 from .errors import near
 from .layers import Unit
 from .network import Network
 from .objectives import Objective
 from .recipes import Recipe
-from .recording import Recording
 from .regularizers import filling
 from .result import Result
 
@@ -60,7 +60,7 @@ class Frame:
 
 def ascend(
     network: Network, goal: Goal, recipe: str | Recipe = DEFAULT_RECIPE, *, copies: int = 1, **fields: Any
-) -> Generator[Frame, Recipe | None, None]:
+) -> Generator[Frame, Recipe | str | None, None]:
     """Climb, one `Frame` a step.
 
     Parameters
@@ -78,8 +78,8 @@ def ascend(
     ------
     Frame
         The start, then one per update. ``send(recipe)`` in place of ``next()`` makes the coming steps follow the other
-        recipe's regularizers, stepper and number of steps. Ends early where no image moves any more; the last frame's
-        notes tell why.
+        recipe's regularizers, stepper and number of steps, the very next one already. Ends early where no image moves
+        any more; the last frame's notes tell why.
 
     Raises
     ------
@@ -99,8 +99,8 @@ def ascend(
     if copies < 1:
         raise ValueError(f"copies={copies}; expected 1 or more")
     made = recipes.get(recipe).replace(**fields)
-    runners = [_Climb(network, one, made.seed + copy) for one in goals for copy in range(copies)]
-    return _frames(network, runners, made)
+    climbs = [Climb(one, made.seed + copy) for one in goals for copy in range(copies)]
+    return _frames(network, climbs, made)
 
 
 def _goals(network: Network, goal: Goal) -> list[Objective]:
@@ -118,155 +118,45 @@ def _goals(network: Network, goal: Goal) -> list[Objective]:
     return goals
 
 
-class _Climb:
-    """One image on its way: its goal, its random numbers, and why it stopped."""
-
-    def __init__(self, network: Network, goal: Objective, seed: int) -> None:
-        self.goal = goal
-        self.generator = torch.Generator().manual_seed(seed)
-        self.note = ""
-        self.units = ", ".join(str(unit) for unit in goal.units)
-
-    def notice(self, step: int, score: float, gradient: Tensor, random: bool) -> bool:
-        """Whether it can go on; notes the reason where it can't."""
-        if not torch.isfinite(gradient).all() or score != score:
-            self.note = (
-                f"The gradient of {self.goal} is not finite at step {step} (the score is {score:.4g}), so the image stays as "
-                "it is. NaN or infinite weights, or a network that overflows in half precision, do that."
-            )
-        elif not gradient.any() and not random:
-            self.note = (
-                f"The gradient of {self.goal} is exactly zero at step {step} (the score is {score:.4g}): the unit is off, as "
-                "after a ReLU that passes nothing for this image, so no direction raises it. Another seed, stronger noise "
-                "at the start or the layer before the ReLU may help."
-            )
-        return not self.note
-
-
-@dataclass(eq=False)
-class _Chunk:
-    """Images that go through the network together, always as many as the recipe's chunk says; the last one is padded."""
-
-    climbs: list[_Climb]
-    latent: Tensor
-    size: int
-    image: Tensor = field(init=False)
-    score: Tensor = field(init=False)
-    probabilities: Tensor | None = field(init=False, default=None)
-    gradients: tuple[Tensor, Tensor] | None = field(init=False, default=None)
-
-    @property
-    def moving(self) -> bool:
-        return any(not climb.note for climb in self.climbs)
-
-
-def _frames(network: Network, climbs: list[_Climb], recipe: Recipe) -> Generator[Frame, Recipe | None, None]:
+def _frames(network: Network, climbs: list[Climb], recipe: Recipe) -> Generator[Frame, Recipe | str | None, None]:
     dtype = torch.float64 if network.dtype == torch.float64 else torch.float32
-    neutral = network.input.neutral_image(torch.zeros((), dtype=dtype, device=network.device))
     layers = [name for climb in climbs for name in climb.goal.layers]
-    chunks = [
-        _begin(climbs[at : at + recipe.chunk], network, recipe, neutral) for at in range(0, len(climbs), recipe.chunk)
-    ]
-    with network.recording(layers) as record:
+    with torch.inference_mode(False):
+        neutral = network.input.neutral_image(torch.zeros((), dtype=dtype, device=network.device))
+        record = network.recording(layers)
+    with record:
+        size = recipe.chunk
+        starts = range(0, len(climbs), size)
+        chunks = [Chunk(climbs[start : start + size], size, record, recipe, neutral) for start in starts]
         step = 0
         while True:
             last = step >= recipe.steps
             for chunk in chunks:
                 if chunk.moving or step == 0:
-                    _look(chunk, record, recipe, neutral, step, gradient=not last)
+                    chunk.look(recipe, step, gradient=not last)
             sent = yield _frame(step, chunks)
             if sent is not None:
-                recipe = recipe.replace(**{name: getattr(sent, name) for name in STEERED})
+                recipe = _steered(recipe, recipes.get(sent), step, chunks)
             if step >= recipe.steps or not any(chunk.moving for chunk in chunks):
                 return
             for chunk in chunks:
                 if chunk.moving:
-                    if chunk.gradients is None:  # the last frame, and then more steps were asked for
-                        _look(chunk, record, recipe, neutral, step, gradient=True)
-                    _advance(chunk, recipe, neutral, step)
+                    chunk.advance(recipe, step)
             step += 1
 
 
-def _begin(climbs: list[_Climb], network: Network, recipe: Recipe, neutral: Tensor) -> _Chunk:
-    start = recipe.parameterization.init
-    latents = [start(network.input.size, neutral, climb.generator) for climb in climbs]
-    latents += [latents[-1]] * (recipe.chunk - len(climbs))
-    latent = recipe.parameterization.constrain(torch.cat(latents), neutral)
-    return _Chunk(climbs, latent, recipe.chunk)
+def _steered(recipe: Recipe, sent: Recipe, step: int, chunks: list[Chunk]) -> Recipe:
+    changed = recipe.replace(**{name: getattr(sent, name) for name in STEERED})
+    for moment in ("transform", "penalty", "condition"):
+        if filling(changed.regularizers, moment, step) != filling(recipe.regularizers, moment, step):
+            for chunk in chunks:
+                chunk.forget()
+    return changed
 
 
-def _look(chunk: _Chunk, record: Recording, recipe: Recipe, neutral: Tensor, step: int, *, gradient: bool) -> None:
-    """Show the chunk's images to the network: scores, and gradients for the next update."""
-    with torch.inference_mode(False), torch.set_grad_enabled(gradient):
-        latent = chunk.latent.detach().requires_grad_(gradient)
-        decoded = recipe.parameterization.decode(latent, neutral)
-        image = decoded.detach().requires_grad_(gradient)
-        shown = _transformed(chunk, recipe, image, step)
-        activations = record(shown.to(record.network.dtype))
-        scores = torch.stack([climb.goal(_one(activations, i))[0] for i, climb in enumerate(chunk.climbs)])
-        if not gradient:
-            chunk.gradients = None
-        else:
-            total = scores.to(image.dtype).sum()
-            for prior in filling(recipe.regularizers, "penalty", step):
-                total = total - prior.penalty(image)[: len(chunk.climbs)].sum()
-            (slope,) = torch.autograd.grad(total, image, allow_unused=True)
-            slope = torch.zeros_like(image) if slope is None else slope
-            for prior in filling(recipe.regularizers, "condition", step):
-                slope = prior.condition(slope)
-            (latent_slope,) = torch.autograd.grad(decoded, latent, slope)
-            chunk.gradients = (slope, latent_slope)
-    chunk.image = image.detach()
-    chunk.score = scores.detach()
-    whole = record.output is not None and record.network.is_classifier
-    chunk.probabilities = record.network.probabilities(record.output.detach()) if whole else None  # type: ignore[union-attr]
-
-
-def _one(activations: dict[str, Tensor], number: int) -> dict[str, Tensor]:
-    return {name: values[number : number + 1] for name, values in activations.items()}
-
-
-def _transformed(chunk: _Chunk, recipe: Recipe, image: Tensor, step: int) -> Tensor:
-    priors = filling(recipe.regularizers, "transform", step)
-    if not priors:
-        return image
-    singles = []
-    for number, single in enumerate(image.split(1)):
-        climb = chunk.climbs[min(number, len(chunk.climbs) - 1)]
-        for prior in priors:
-            single = prior.transform(single, climb.generator)
-        singles.append(single)
-    return torch.cat(singles)
-
-
-@torch.no_grad()
-def _advance(chunk: _Chunk, recipe: Recipe, neutral: Tensor, step: int) -> None:
-    """One update of the chunk's images; those that can't go on stay as they are."""
-    assert chunk.gradients is not None
-    slope, latent_slope = chunk.gradients
-    scores = chunk.score.tolist()
-    alive = [
-        not climb.note and climb.notice(step, scores[i], slope[i], recipe.random)
-        for i, climb in enumerate(chunk.climbs)
-    ]
-    alive += [False] * (chunk.size - len(alive))
-    score = torch.cat([chunk.score, chunk.score[-1:].expand(chunk.size - len(chunk.score))])
-    parameterization = recipe.parameterization
-    moved = chunk.latent + recipe.stepper.update(latent_slope, score)
-    if priors := filling(recipe.regularizers, "project", step):
-        x = parameterization.around_neutral(moved, neutral)
-        for prior in priors:
-            x = prior.project(x, slope, step)
-        moved = parameterization.from_around_neutral(x, neutral)
-    moved = parameterization.constrain(moved, neutral)
-    mask = torch.tensor(alive, device=moved.device).view(-1, *[1] * (moved.dim() - 1))
-    chunk.latent = torch.where(mask, moved, chunk.latent)
-    chunk.gradients = None
-
-
-def _frame(step: int, chunks: list[_Chunk]) -> Frame:
+def _frame(step: int, chunks: list[Chunk]) -> Frame:
     def joined(name: str) -> Tensor:
-        return torch.cat([getattr(chunk, name)[: len(chunk.climbs)] for chunk in chunks])
+        return torch.cat([getattr(chunk, name) for chunk in chunks])
 
     whole = all(chunk.probabilities is not None for chunk in chunks)
     notes = tuple(climb.note for chunk in chunks for climb in chunk.climbs)
@@ -341,6 +231,10 @@ class Best:
             self._image = torch.where(better.view(-1, 1, 1, 1), frame.image, self._image)
             self._step = torch.where(better.cpu(), frame.step, self._step)
         self.curve.append(frame.score.cpu())
+
+    def leader(self, number: int = 0) -> tuple[float, int]:
+        """The score and the step of one image's best frame."""
+        return float(self._score[number]), int(self._step[number])
 
     def result(self, network: Network, goals: Sequence[Objective], *, interrupted: bool = False) -> Result:
         """What has been found so far."""

@@ -29,15 +29,22 @@ def stretched(image: Tensor, neutral: Tensor, stretch: str = "symmetric") -> Ten
     ValueError
         Another stretch.
     """
-    if stretch not in STRETCHES:
-        raise ValueError(f"stretch={stretch!r}; expected one of {', '.join(STRETCHES)}")
+    check(stretch)
     if stretch == "none":
         return image.clamp(0, 1)
     x = image - neutral
     sizes = x.abs().flatten(1)
-    reach = sizes.amax(1) if stretch == "symmetric" else torch.quantile(sizes.float(), 0.995, dim=1).to(x.dtype)
-    reach = torch.where(reach > 0, reach, torch.ones_like(reach))
+    farthest = sizes.amax(1)
+    reach = farthest if stretch == "symmetric" else torch.quantile(sizes.float(), 0.995, dim=1).to(x.dtype)
+    # where nearly all is neutral, as with a small receptive field, the percentile is 0
+    reach = torch.where(reach > 0, reach, torch.where(farthest > 0, farthest, 1))
     return (x / (2 * reach.view(-1, 1, 1, 1)) + 0.5).clamp(0, 1)
+
+
+def check(stretch: str) -> None:
+    """Raise ``ValueError`` unless it is one of `STRETCHES`."""
+    if stretch not in STRETCHES:
+        raise ValueError(f"stretch={stretch!r}; expected one of {', '.join(STRETCHES)}")
 
 
 def contrast(image: Tensor, neutral: Tensor) -> list[float]:

@@ -153,6 +153,7 @@ def matrix(
     filters: Choice | None = None,
     inputs: Choice | None = None,
     groups: int = 1,
+    percentile: float = 100.0,
     colormap: str = "RdBu_r",
 ) -> Tiles:
     """Draw a 1 x 1 kernel as the matrix it is: a row for each filter, a column for each input channel.
@@ -164,6 +165,9 @@ def matrix(
     order, filters, inputs, groups, colormap
         As in `tiles`; the order is the order of the rows. With groups the matrix has zeros where no weight
         is, as the whole layer's matrix does.
+    percentile
+        Of the weights' sizes, where the colours end; larger weights share the last one, which `note` tells. A few
+        large weights else make all others look like zero; 99 shows the structure.
 
     Returns
     -------
@@ -191,10 +195,16 @@ def matrix(
     np.put_along_axis(dense, reads, weights[:, :, 0, 0], axis=1)
     rows, note = _ordered(weights, order, filters)
     columns = pick(inputs, seen * groups, "input channel")
+    limits = limits_of(dense[None], signed=True)
+    finite = np.abs(weights[np.isfinite(weights)])
+    if percentile < 100 and finite.size and (reach := float(np.percentile(finite, percentile))) > 0:
+        limits = np.array([[-reach, reach]], dtype=np.float32)
+        clipped = f"the {100 - percentile:g}% largest weights share the darkest colours"
+        note = f"{note}; {clipped}" if note else clipped
     return from_values(
         dense[rows][:, columns][None],
         signed=True,
-        limits=limits_of(dense[None], signed=True),
+        limits=limits,
         colormap=colormap,
         names=(f"{len(rows)} filters x {len(columns)} inputs",),
         rows=rows,

@@ -6,6 +6,7 @@ A path, a Pillow image, a uint8 array (H, W[, C]), a float tensor in [0, 1], a l
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -47,18 +48,25 @@ def open_image(source: Any) -> Image.Image:
         No image, a folder, broken data, or more than `MOST_PIXELS` pixels.
     """
     if isinstance(source, Image.Image):
-        return _plain(source)
+        try:
+            return _plain(source)
+        except Exception as error:  # one that is decoded only now, and broken
+            raise ImageError(f"the given Pillow image could not be read: {error}") from None
     if isinstance(source, np.ndarray):
         return _from_array(source)
+    if isinstance(source, bytes | bytearray | memoryview):
+        source = io.BytesIO(source)
+    if not isinstance(source, str | os.PathLike) and not hasattr(source, "read"):
+        raise ImageError(f"{type(source).__name__} was given; expected a path, a file, a Pillow image or a uint8 array")
     name = os.fspath(source) if isinstance(source, str | os.PathLike) else "the given file"
-    if isinstance(name, str) and Path(name).is_dir():
-        raise ImageError(f"{name!r} is a folder; expected an image file")
     try:
         with Image.open(source) as opened:
             _guard(opened.size, name)
             return _plain(opened)
     except FileNotFoundError:
         raise ImageError(f"no file {name!r}") from None
+    except IsADirectoryError:
+        raise ImageError(f"{name!r} is a folder; expected an image file") from None
     except UnidentifiedImageError:
         raise ImageError(
             f"{name!r} is not an image that Pillow can read; expected JPEG, PNG, WebP or the like"
@@ -67,7 +75,7 @@ def open_image(source: Any) -> Image.Image:
         raise ImageError(f"{name!r} is too large to decode safely: {error}") from None
     except ImageError:
         raise
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow's decoders raise for truncated or broken data
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error and more for broken data
         raise ImageError(f"{name!r} could not be read as an image: {error}") from None
 
 
@@ -83,23 +91,24 @@ def _plain(picture: Image.Image) -> Image.Image:
     picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I") or picture.mode == "F":
         return _from_wide(np.asarray(picture))
-    if picture.mode in ("L", "RGB"):
-        return picture.copy()
-    if picture.mode == "1":
-        return picture.convert("L")
+    grey = picture.mode in ("1", "L", "LA", "La")
+    if picture.mode == "La":
+        picture = picture.convert("LA")  # the only way out of this mode
     if "A" in picture.getbands() or "a" in picture.getbands() or "transparency" in picture.info:
         colours = picture.convert("RGBA")
-        ground = Image.new("RGBA", colours.size, "white")
-        flat = Image.alpha_composite(ground, colours)
-        return flat.convert("L" if picture.mode in ("LA", "La") else "RGB")
-    return picture.convert("RGB")
+        picture = Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours)
+    mode = "L" if grey else "RGB"
+    return picture.copy() if picture.mode == mode else picture.convert(mode)
 
 
 def _from_wide(values: np.ndarray) -> Image.Image:
     """16-bit and float pictures: divided by what their range must be, since Pillow would cut them off at 255."""
-    numbers = values.astype(np.float64)
+    numbers = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
     top = float(numbers.max(initial=0.0))
-    full = 1.0 if values.dtype.kind == "f" and top <= 1 else 255.0 if top <= 255 else 65535.0
+    if values.dtype.kind == "u":
+        full = 65535.0
+    else:
+        full = 1.0 if values.dtype.kind == "f" and top <= 1 else 255.0 if top <= 255 else max(top, 65535.0)
     return Image.fromarray(np.clip(numbers * (255.0 / full), 0, 255).round().astype(np.uint8))
 
 
@@ -164,7 +173,8 @@ def prepare(images: Any, spec: InputSpec) -> Tensor:
 def _is_one(images: Any) -> bool:
     if isinstance(images, np.ndarray):
         return images.ndim <= 3
-    return isinstance(images, str | bytes | os.PathLike | Image.Image) or hasattr(images, "read")
+    given = str | bytes | bytearray | memoryview | os.PathLike | Image.Image
+    return isinstance(images, given) or hasattr(images, "read")
 
 
 def _one(source: Any, spec: InputSpec) -> Tensor:
@@ -187,12 +197,14 @@ def _from_tensor(values: Tensor, spec: InputSpec) -> Tensor:
         values = values[None]
     if values.dim() == 3:
         values = values[None]
-    if values.dim() != 4 or values.shape[1] != channels or not len(values):
+    if values.dim() != 4 or values.shape[1] != channels or not values.numel():
         raise ImageError(
             f"a tensor of the shape {tuple(values.shape)} was given; expected ({channels}, H, W) or (B, {channels}, H, W)"
         )
     if not values.is_floating_point():
         raise ImageError(f"a tensor of {values.dtype} was given; expected floats in [0, 1]: tensor.float() / 255")
+    if values.dtype in (torch.float16, torch.bfloat16):
+        values = values.float()  # few operations know these on the CPU
     low, high = float(values.min()), float(values.max())
     if not (low >= -1e-4 and high <= 1 + 1e-4):
         raise ImageError(
@@ -209,15 +221,16 @@ def _from_tensor(values: Tensor, spec: InputSpec) -> Tensor:
 
 
 @dataclass(frozen=True)
-class ImageSet(Sequence[Image.Image]):
+class ImageSet(Sequence[Any]):
     """Images by id, decoded when asked for.
 
-    ``images[3]`` and ``images["chelsea"]`` give a Pillow picture; ``ids`` and ``labels`` stay the same between runs.
+    ``images[3]`` and ``images["chelsea"]`` give a Pillow picture, or the tensor or array it was made of where the set comes
+    from those; ``ids`` and ``labels`` stay the same between runs.
     """
 
     ids: tuple[str, ...]
     labels: tuple[str, ...]
-    openers: tuple[Callable[[], Image.Image], ...] = field(repr=False)
+    openers: tuple[Callable[[], Any], ...] = field(repr=False)
 
     @classmethod
     def samples(cls) -> ImageSet:
@@ -238,6 +251,20 @@ class ImageSet(Sequence[Image.Image]):
             tuple(label for _, label, _ in found),
             tuple(_opener(path) for _, _, path in found),
         )
+
+    @classmethod
+    def of(cls, images: Any) -> ImageSet:
+        """Whatever counts as images as a set; opening, and complaining about a broken one, waits until it is asked for.
+
+        The ids are the places in what was given, the labels the files' names where there are any.
+        """
+        if isinstance(images, ImageSet):
+            return images
+        listed = [images] if _is_one(images) or (isinstance(images, Tensor) and images.dim() < 4) else list(images)
+        named = [Path(os.fspath(one)).stem if isinstance(one, str | os.PathLike) else "" for one in listed]
+        ids = tuple(str(number) for number in range(len(listed)))
+        labels = tuple(name or f"image {number}" for name, number in zip(named, ids, strict=True))
+        return cls(ids, labels, tuple(_giver(one) for one in listed))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -266,3 +293,7 @@ _PHOTOGRAPHS = {
 
 def _opener(path: Path) -> Callable[[], Image.Image]:
     return lambda: open_image(path)
+
+
+def _giver(one: Any) -> Callable[[], Any]:
+    return lambda: one if isinstance(one, Tensor | np.ndarray) else open_image(one)

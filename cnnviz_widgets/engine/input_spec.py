@@ -6,6 +6,7 @@ deviation, so that pictures, regularizers and panels never need to know them.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -51,9 +52,14 @@ class InputSpec:
     interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
-        size = tuple(int(side) for side in self.size)
+        try:
+            size = tuple(operator.index(side) for side in self.size)
+        except TypeError:
+            size = ()
         if len(size) != 3 or min(size) < 1:
             raise ValueError(f"size={self.size!r}; expected (channels, height, width) in pixels, e.g. (3, 224, 224)")
+        if self.resize is not None and self.resize < 1:
+            raise ValueError(f"resize={self.resize!r}; expected the shorter side in pixels, or None")
         if self.mean is None and self.std is not None:
             raise ValueError("std is given without mean; give both, or neither for an input that is not normalised")
         if self.crop not in ("center", "squash"):
@@ -64,9 +70,11 @@ class InputSpec:
             )
         object.__setattr__(self, "size", size)
         object.__setattr__(self, "mean", _numbers(self.mean, size[0], "mean"))
+        if self.mean is not None and not all(0 <= value <= 1 for value in self.mean):
+            raise ValueError(f"mean={self.mean}; expected values in display range [0, 1]: divide by 255, and std too")
         std = 1.0 if self.mean is not None and self.std is None else self.std
         object.__setattr__(self, "std", _numbers(std, size[0], "std"))
-        if self.std is not None and min(self.std) <= 0:
+        if self.std is not None and not all(value > 0 for value in self.std):
             raise ValueError(f"std={self.std}; expected values above 0")
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field
 from typing import Any, ClassVar, Self
 
 from .errors import near
@@ -71,7 +71,8 @@ def knob(
 
 def knobs_of(member: Any) -> dict[str, Knob]:
     """Field name -> `Knob`, in the order of the constructor; fields that are no knobs are left out."""
-    return {f.name: f.metadata["knob"] for f in dataclasses.fields(member) if "knob" in f.metadata}
+    ordered = sorted(dataclasses.fields(member), key=lambda f: f.kw_only)
+    return {f.name: f.metadata["knob"] for f in ordered if "knob" in f.metadata}
 
 
 class Family:
@@ -90,6 +91,14 @@ class Family:
         elif not abstract and not cls.__name__.startswith("_"):
             cls.registry[cls.__name__] = cls
 
+    def __new__(cls, *given: Any, **named: Any) -> Self:
+        """Tells of a class whose knobs have not become fields, which fails later and less clearly."""
+        if forgotten := [name for name, value in vars(cls).items() if isinstance(value, dataclasses.Field)]:
+            raise TypeError(
+                f"{cls.__name__} has the knobs {forgotten}; write @dataclass(frozen=True) above its class line"
+            )
+        return super().__new__(cls)
+
     @classmethod
     def members(cls) -> Iterator[type[Self]]:
         """The registered classes in the order of their definition."""
@@ -97,7 +106,7 @@ class Family:
 
     def to_data(self) -> dict[str, Any]:
         """The member as plain data: ``{"class": name, field: value, ...}``, fit for JSON."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}  # type: ignore[arg-type]
         return {"class": type(self).__name__, **values}
 
     @classmethod
@@ -107,21 +116,37 @@ class Family:
         Raises
         ------
         ValueError
-            An unknown class, a field it does not have, or a value that is no number, text or truth value.
+            An unknown class, a field it does not have or that is missing, or a value of another kind than the field's.
         """
         family = cls.__name__.lower()
         name = data.get("class") if isinstance(data, Mapping) else None
-        if name not in cls.registry:
+        if not isinstance(name, str) or name not in cls.registry:
             raise ValueError(
                 f"no {family} {name!r}{near(str(name), cls.registry)} known: {', '.join(cls.registry)}. "
                 f"A {family} of your own must be defined before a recipe that names it is read"
             )
         member = cls.registry[name]
-        fields = {f.name for f in dataclasses.fields(member)}
+        fields = {f.name: f for f in dataclasses.fields(member) if f.init}
         values = {key: value for key, value in data.items() if key != "class"}
-        if unknown := set(values) - fields:
+        if unknown := set(values) - set(fields):
             raise ValueError(f"{name} has no field {sorted(unknown)}; it has {sorted(fields)}")
         for key, value in values.items():
-            if not isinstance(value, bool | int | float | str):
-                raise ValueError(f"{name}.{key} is {value!r}; expected a number, a text or a truth value")
+            if type(value) not in (kinds := _kinds(fields[key])):
+                expected = " or ".join(_KINDS[kind] for kind in kinds)
+                raise ValueError(f"{name}.{key} is {value!r}; expected {expected}")
+        needed = {key for key, f in fields.items() if f.default is MISSING and f.default_factory is MISSING}
+        if missing := needed - set(values):
+            raise ValueError(f"{name} needs the field {sorted(missing)}")
         return member(**values)
+
+
+_KINDS: dict[type, str] = {bool: "a truth value", int: "a whole number", float: "a number", str: "a text"}
+
+
+def _kinds(told: dataclasses.Field[Any]) -> tuple[type, ...]:
+    """The types that a field may be read as: what its annotation says, else its default's; for a number also a whole one."""
+    annotated = {kind.__name__: kind for kind in _KINDS}.get(getattr(told.type, "__name__", str(told.type)))
+    kind = annotated or type(told.default)
+    if kind is float:
+        return float, int
+    return (kind,) if kind in _KINDS else tuple(_KINDS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,9 @@ from .errors import UnknownNameError, near
 from .images import prepare
 from .input_spec import InputSpec
 from .layers import Layer, Layers, Unit, shape_text
-from .recording import Recording, _module_name
-from .shadow import borrowed, shadow, unwrapped
-from .tracing import Trace, trace
+from .recording import Recording
+from .shadow import recomputed, shadow, unwrapped
+from .tracing import Trace, trace, version
 
 __all__ = ["InputSpec", "Layer", "Layers", "Network", "Unit"]
 
@@ -43,7 +43,7 @@ class Network:
     Raises
     ------
     TypeError
-        ``module`` is no ``nn.Module``.
+        ``module`` is no ``nn.Module``, or one of TorchScript, whose inside can't be looked into.
     ValueError
         The module can't run on an image of the given size, or the labels do not fit its output.
 
@@ -76,13 +76,13 @@ class Network:
         self.input = input if input is not None else InputSpec()
         self.name = name or type(module).__name__
         self._lock = threading.RLock()
-        self._key: tuple[Any, ...] | None = None
+        self._seen: tuple[list[Any], list[Any]] | None = None
         self._trace: Trace
         self._refresh()
         self.labels = self._checked(labels)
 
     def _checked(self, labels: Sequence[str] | None) -> tuple[str, ...]:
-        given = tuple(str(label) for label in labels or ())
+        given = () if labels is None else tuple(str(label) for label in labels)
         if given and len(given) != self.output.channels:
             raise ValueError(
                 f"{len(given)} labels were given; the output {self.output.name!r} has {self.output.channels} units"
@@ -112,7 +112,7 @@ class Network:
         """A runnable copy on the module's own storage, in evaluation mode and without gradients of weights; None where the
         module can't be copied."""
         self._refresh()
-        return shadow(self.bare, self._trace.written)
+        return shadow(self.bare, self.written)
 
     @property
     def path(self) -> str:
@@ -122,38 +122,32 @@ class Network:
     def _refresh(self) -> None:
         """List the layers anew where parts of the module were exchanged since."""
         with self._lock:
-            modules = [(name, id(part)) for name, part in self.bare.named_modules()]
+            # the parts themselves, not their ids, which are given out again once a part is gone
+            parts = [part for named in self.bare.named_modules() for part in named]
             shapes = [(name, tuple(p.shape)) for name, p in self.bare.named_parameters() if _filled(p)]
-            key = (*modules, *shapes)
-            if key != self._key:
+            if self._seen is None or self._seen[1] != shapes or not _identical(self._seen[0], parts):
                 self._trace = self._traced()
-                self._key = key
+                self._seen = (parts, shapes)
 
     def _traced(self) -> Trace:
-        if empty := [name for name, p in self.bare.named_parameters() if not _filled(p)]:
+        if isinstance(self.bare, torch.jit.ScriptModule):
+            raise TypeError(
+                "a TorchScript module was given, whose inside can't be looked into; give the nn.Module that it was made from"
+            )
+        parameters = [*self.bare.named_parameters(), *self.bare.named_buffers()]
+        if empty := [name for name, parameter in parameters if not _filled(parameter)]:
             raise ValueError(f"the lazy parameter {empty[0]!r} has no shape yet; run the module once on an image first")
         image = self.input.neutral_image(self._any_weight()).expand(self.input.size)[None].clone()
-        fed = self.input.normalized(image)
-        copied = shadow(self.bare)
-        try:
-            if copied is None:
-                with borrowed(self.bare, lambda module: []) as module:
-                    return trace(module, fed)
-            before = {name: buffer.clone() for name, buffer in copied.named_buffers()}
-            versions = {name: buffer._version for name, buffer in copied.named_buffers()}
-            try:
-                found = trace(copied, fed)
-            finally:
-                written = frozenset(n for n, b in copied.named_buffers() if n in versions and b._version != versions[n])
-                for name, buffer in copied.named_buffers():
-                    if name in written:
-                        buffer.copy_(before[name])
-            return Trace(**{**vars(found), "written": written})
-        except (RuntimeError, IndexError, TypeError, AttributeError, AssertionError, NotImplementedError) as error:
-            raise ValueError(
-                f"{type(self.bare).__name__} can't run on an image of the size {shape_text(Layer('', '', self.input.size))}: "
-                f"{error}. Give the size it wants: cnn.InputSpec(size=(channels, height, width))"
-            ) from error
+        return trace(self.bare, self.input.normalized(image))
+
+    def owner(self, layer: str) -> str:
+        """The dotted name of the module behind a layer; empty for the network itself."""
+        return self._trace.owners[layer]
+
+    @property
+    def written(self) -> frozenset[str]:
+        """The parameters and buffers that a forward pass writes although in evaluation mode; runs have their own."""
+        return self._trace.written
 
     @property
     def layers(self) -> Layers:
@@ -174,7 +168,11 @@ class Network:
     def convolutions(self) -> tuple[Layer, ...]:
         """The layers whose module is a ``Conv2d``, those with a kernel to look at."""
         modules = dict(self.bare.named_modules())
-        return tuple(layer for name, layer in self.layers.items() if isinstance(modules.get(name), nn.Conv2d))
+        found: dict[str, Layer] = {}
+        for layer in self.layers.values():
+            if isinstance(modules.get(self.owner(layer.name)), nn.Conv2d) and layer.kind != "input":
+                found.setdefault(self.owner(layer.name), layer)
+        return tuple(found.values())
 
     @property
     def last_hidden(self) -> Layer:
@@ -269,7 +267,7 @@ class Network:
         ]
 
     def kernel_module(self, name: str | Layer) -> nn.Conv2d:
-        """The ``Conv2d`` behind a layer, of a shadow, so that nothing done to it reaches the user's.
+        """The ``Conv2d`` behind a layer, a shadow of it (the user's own where it can't be copied): for reading.
 
         Raises
         ------
@@ -277,18 +275,23 @@ class Network:
             The layer is no ``Conv2d``.
         """
         layer = self[name]
-        owner = self.shadow()
-        modules = dict((self.bare if owner is None else owner).named_modules())
-        module = modules.get(_module_name(layer.name))
-        if not isinstance(module, nn.Conv2d):
+        found = dict(self.bare.named_modules()).get(self.owner(layer.name))
+        if not isinstance(found, nn.Conv2d):
             listed = [known.name for known in self.convolutions]
             told = f"net.convolutions lists all {len(listed)}" if listed else "this network has no convolutions"
             raise TypeError(f"{layer.name!r} is {layer.kind}, which has no 2D kernel{near(layer.name, listed)} {told}")
-        return module
+        copied = shadow(found)
+        return found if copied is None else cast(nn.Conv2d, recomputed(copied))
 
     def filters(self, name: str | Layer) -> Tensor:
         """A convolution's kernel (out, in / groups, kh, kw), a copy on the CPU."""
         return self.kernel_module(name).weight.detach().cpu().clone()
+
+    def stamp(self) -> int:
+        """A number that changes when weights are exchanged or changed in place, as a step of training does; cheap, where
+        `digest` reads every value. What is written through ``tensor.data`` goes unseen."""
+        tensors = [*self.bare.parameters(), *self.bare.buffers()]
+        return hash(tuple((id(tensor), version(tensor), tensor.data_ptr()) for tensor in tensors))
 
     def digest(self) -> str:
         """A SHA-256 over names, types, shapes and values of parameters and buffers, and over the preprocessing."""
@@ -302,6 +305,11 @@ class Network:
     def __repr__(self) -> str:
         size = shape_text(Layer("", "", self.input.size))
         return f"Network {self.name}: input {size}, {len(self.layers)} layers, output {self.output.name!r}\n{self.layers!r}"
+
+
+def _identical(before: list[Any], now: list[Any]) -> bool:
+    same = (one is other or (isinstance(one, str) and one == other) for one, other in zip(before, now, strict=False))
+    return len(before) == len(now) and all(same)
 
 
 def _filled(parameter: Tensor) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 from torch import Tensor
@@ -49,14 +50,21 @@ class Objective(ABC):
             f"{value!r} was given; expected a unit, as net['layer'][17], net.unit('flamingo'), or an objective"
         )
 
+    # so that a NumPy number times an objective asks the objective
+    __array_ufunc__ = None
+
     def __add__(self, other: Any) -> Objective:
         return Sum(self, other) if isinstance(other, Objective) else NotImplemented
+
+    def __radd__(self, other: Any) -> Objective:
+        # sum() starts from 0
+        return self if isinstance(other, Real) and other == 0 else NotImplemented
 
     def __sub__(self, other: Any) -> Objective:
         return Sum(self, -1 * other) if isinstance(other, Objective) else NotImplemented
 
     def __mul__(self, weight: Any) -> Objective:
-        return Weighted(self, float(weight)) if isinstance(weight, int | float) else NotImplemented
+        return Weighted(self, float(weight)) if isinstance(weight, Real) else NotImplemented
 
     __rmul__ = __mul__
 
@@ -103,13 +111,13 @@ class Weighted(Objective):
         return self.weight * self.objective(activations)
 
     def __mul__(self, weight: Any) -> Objective:
-        return Weighted(self.objective, self.weight * weight) if isinstance(weight, int | float) else NotImplemented
+        return Weighted(self.objective, self.weight * float(weight)) if isinstance(weight, Real) else NotImplemented
 
     __rmul__ = __mul__
 
     def __repr__(self) -> str:
         inner = f"({self.objective!r})" if isinstance(self.objective, Sum) else repr(self.objective)
-        return f"-{inner}" if self.weight == -1 else f"{self.weight:g} * {inner}"
+        return f"-{inner}" if self.weight == -1 else f"{self.weight:.12g} * {inner}"
 
 
 @dataclass(frozen=True, repr=False)

@@ -67,6 +67,10 @@ class Pixels(Parameterization):
 
     deviation: float = knob(10.0, low=0.0, high=60.0, label="noise of the start")
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.deviation <= PAPER_UNITS:
+            raise ValueError(f"deviation={self.deviation}; expected 0 to {PAPER_UNITS:g}")
+
     def init(self, shape: tuple[int, int, int], neutral: Tensor, generator: torch.Generator) -> Tensor:
         noise = torch.randn((1, *shape), generator=generator, dtype=torch.float32)
         latent = noise.to(neutral.device, neutral.dtype) * self.deviation

@@ -9,6 +9,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 from .errors import UnknownNameError, near
@@ -50,7 +51,7 @@ class Recipe:
     Examples
     --------
     >>> Recipe(regularizers=[L2Decay(0.01)], steps=60)  # doctest: +NORMALIZE_WHITESPACE
-    Recipe(parameterization=Pixels(deviation=10.0), regularizers=(L2Decay(decay=0.01, every=1),),
+    Recipe(parameterization=Pixels(deviation=10.0), regularizers=(L2Decay(every=1, decay=0.01),),
            stepper=Progress(desired=2.0, largest=100000000.0), steps=60, seed=0, chunk=1)
     """
 
@@ -73,9 +74,7 @@ class Recipe:
             if not isinstance(prior, Regularizer):
                 raise TypeError(f"{prior!r} among the regularizers; expected {', '.join(Regularizer.registry)}")
         for name, least in (("steps", 0), ("seed", 0), ("chunk", 1)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise ValueError(f"{name}={value!r}; expected a whole number from {least}")
+            object.__setattr__(self, name, _whole(getattr(self, name), least, name))
 
     @property
     def random(self) -> bool:
@@ -107,7 +106,10 @@ class Recipe:
         ValueError
             No JSON, an unknown class or field, or a value of the wrong kind.
         """
-        data = json.loads(text)
+        try:
+            data = json.loads(text)
+        except RecursionError:
+            raise ValueError("the recipe is nested far too deeply") from None
         if not isinstance(data, Mapping):
             raise ValueError(f"a recipe is a JSON object; given {type(data).__name__}")
         fields: dict[str, Any] = dict(data)
@@ -122,6 +124,13 @@ class Recipe:
                 raise ValueError("the regularizers of a recipe are a list")
             fields["regularizers"] = tuple(Regularizer.from_data(prior) for prior in fields["regularizers"])
         return cls(**fields)
+
+
+def _whole(value: Any, least: int, name: str) -> int:
+    """As an ``int`` of Python's, which JSON and the repr need; NumPy's whole numbers are taken too."""
+    if isinstance(value, Integral) and not isinstance(value, bool) and least <= int(value) < 2**63:
+        return int(value)
+    raise ValueError(f"{name}={value!r}; expected a whole number from {least}")
 
 
 # The four rows of Table 1 of Yosinski et al. 2015, with the step rules and iteration counts of the commands that the authors

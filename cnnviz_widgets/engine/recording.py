@@ -43,9 +43,11 @@ class Recording:
         self.deepest = max(self.names, key=order.index) if self.names else network.output.name
         self.complete = order.index(self.deepest) >= order.index(network.output.name)
         self.output: Tensor | None = None
-        self._modules = {_module_name(name) for name in self.names}
+        self._modules = {network.owner(name) for name in self.names} - {""}
         self._values: dict[str, Tensor] = {}
         self._calls = Calls()
+        self._entries = Calls()
+        self._running = False
         shadow = network.shadow()
         self.path = "borrowed" if shadow is None else "shadow"
         self._shadow = shadow
@@ -77,11 +79,14 @@ class Recording:
         self._values = {}
         self.output = None
         fed = self.network.input.normalized(images)
+        if fed is images:
+            fed = images.clone()  # the module may begin with something in place
         self._calls.begin()
+        self._entries.begin()
         if self._shadow is not None:
             self._run(self._shadow, fed)
         else:
-            with borrowed(self.network.bare, self._hook) as module:
+            with borrowed(self.network.bare, self._hook, self.network.written) as module:
                 self._run(module, fed)
         values, self._values = self._values, {}
         for name in self.names:
@@ -97,10 +102,13 @@ class Recording:
         return values
 
     def _run(self, module: nn.Module, fed: Tensor) -> None:
+        self._running = True
         try:
             output = module(fed)
         except _Reached:
             return
+        finally:
+            self._running = False
         found = dict(tensors_in(output))
         for suffix, tensor in found.items():
             if (name := self.network.root_name + suffix) in self.names:
@@ -112,12 +120,13 @@ class Recording:
         for name, part in module.named_modules():
             if name in self._modules:
                 handles.append(part.register_forward_hook(self._after(name)))
-            if f"{name}:input" in self.names:
-                handles.append(part.register_forward_pre_hook(self._before(f"{name}:input")))
+                handles.append(part.register_forward_pre_hook(self._before(name), with_kwargs=True))
         return handles
 
     def _after(self, name: str) -> Callable[..., None]:
         def told(module: nn.Module, inputs: Any, output: Any) -> None:
+            if not self._running:  # checkpointing runs parts again in the backward pass
+                return
             call = self._calls.name(name)
             for suffix, tensor in tensors_in(output):
                 self._record(call + suffix, tensor)
@@ -125,9 +134,13 @@ class Recording:
         return told
 
     def _before(self, name: str) -> Callable[..., None]:
-        def told(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            for _, tensor in tensors_in(inputs):
-                self._record(name, tensor)
+        def told(module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+            if not self._running:
+                return
+            call = self._entries.name(name)
+            for _, tensor in tensors_in([*inputs, keywords]):
+                self._record(f"{call}:input", tensor)
+                break
 
         return told
 
@@ -139,8 +152,3 @@ class Recording:
         self._values[name] = tensor if stops else tensor.clone()
         if stops:
             raise _Reached
-
-
-def _module_name(layer: str) -> str:
-    """``"layer1.relu@2[0]"`` -> ``"layer1.relu"``."""
-    return layer.partition("[")[0].partition("@")[0]

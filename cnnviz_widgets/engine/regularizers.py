@@ -47,15 +47,15 @@ class Regularizer(Family):
     ...     def project(self, x, gradient, step):
     ...         return x * (1 - self.rate)
     >>> Fade(0.2, every=2)
-    Fade(rate=0.2, every=2)
+    Fade(every=2, rate=0.2)
     """
 
     _: KW_ONLY
     every: int = knob(1, low=1, high=16, label="every n steps")
 
     def __post_init__(self) -> None:
-        if self.every < 1:
-            raise ValueError(f"every={self.every}; expected 1 or more steps")
+        if not isinstance(self.every, int) or self.every < 1:
+            raise ValueError(f"every={self.every!r}; expected a whole number of steps from 1")
 
     def transform(self, image: Tensor, generator: torch.Generator) -> Tensor:
         """The image (1, C, H, W) in [0, 1] as the network is to see it; differentiable, random numbers from ``generator``."""
@@ -142,7 +142,7 @@ class GaussianBlur(Regularizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _within(self.sigma, 0, float("inf"), "sigma")
+        _within(self.sigma, 0, 1000, "sigma")
 
     def project(self, x: Tensor, gradient: Tensor, step: int) -> Tensor:
         if self.sigma == 0:
@@ -153,7 +153,7 @@ class GaussianBlur(Regularizer):
         return down @ x @ across.T
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _blurring(size: int, sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     """(size, size): row i holds what pixel i takes from each pixel, mirrored at the border as often as needed."""
     radius = int(4.0 * sigma + 0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
@@ -81,7 +82,8 @@ class Result:
         return [display.picture(pixels, side=side) for pixels in display.pixels(shown)]
 
     def captions(self, stretch: str = "symmetric") -> list[str]:
-        """Per image its goal, score and step, and how it is shown."""
+        """Per image its goal, score and step, and how it is shown; ``ValueError`` for another stretch."""
+        display.check(stretch)
         told = zip(self.labels, self.score.tolist(), self.step.tolist(), self.contrast, strict=True)
         return [
             f"{label}\nscore {score:.4g} at step {step}\n{_SHOWN[stretch]}\ncontrast {contrast:.2f} of 255"
@@ -93,29 +95,39 @@ class Result:
         return display.captioned(self.picture(stretch, side=224), self.captions(stretch))
 
     def _repr_png_(self) -> bytes:
-        return self._png(self.sheet())
+        return self._png(self.sheet(), range(len(self.image)))
 
     def save(self, path: str | PathLike[str], stretch: str = "symmetric") -> list[Path]:
         """Write the images as PNG files that carry their recipe, goal, digest, stretch and contrast as text chunks.
 
         One image goes to ``path``; of several the second goes to ``name-1.png`` and so on.
+
+        Raises
+        ------
+        ValueError
+            ``path`` ends in something else than ``.png``, or another stretch.
         """
         target = Path(fspath(path))
+        if target.suffix.lower() not in ("", ".png"):
+            raise ValueError(
+                f"{target.name!r} was given; pictures are saved as PNG, which keeps their recipe: name.png"
+            )
+        target = target.with_suffix(target.suffix or ".png")
         written = []
         for number, shown in enumerate(self.picture(stretch)):
             file = target if number == 0 else target.with_stem(f"{target.stem}-{number}")
-            file.write_bytes(self._png(shown, number, stretch))
+            file.write_bytes(self._png(shown, [number], stretch))
             written.append(file)
         return written
 
-    def _png(self, shown: Image.Image, number: int = 0, stretch: str = "symmetric") -> bytes:
+    def _png(self, shown: Image.Image, numbers: Sequence[int], stretch: str = "symmetric") -> bytes:
         told = PngInfo()
         facts = {
-            "objective": repr(self.objectives[number]),
+            "objective": "\n".join(repr(self.objectives[number]) for number in numbers),
             "recipe": self.recipe.to_json(),
             "network": self.digest,
             "stretch": stretch,
-            "contrast": f"{self.contrast[number]:.4f} of 255",
+            "contrast": "\n".join(f"{self.contrast[number]:.4f} of 255" for number in numbers),
             "torch": torch.__version__,
         }
         for key, value in facts.items():

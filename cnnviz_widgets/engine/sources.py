@@ -80,16 +80,11 @@ def load(
     module, spec, names = _ORIGINS[origin](model, weights, options)
     if device is not None:
         module = module.to(device)
-    given = names if labels is None else labels
-    size = _units(module, input or spec) if given and labels is None else None
-    if size is not None and size != len(given):
-        given = ()
-    return Network(module, input or spec, given, name=model or source)
-
-
-def _units(module: nn.Module, spec: InputSpec) -> int | None:
-    """How many classes the module tells apart; the labels of 1,000 classes do not fit a model built for 10."""
-    return Network(module, spec).output.channels
+    network = Network(module, input or spec, labels, name=model or source)
+    # the names of 1,000 classes do not fit a model built for 10
+    if labels is None and network.is_classifier and network.output.channels == len(names):
+        network.labels = tuple(names)
+    return network
 
 
 def _from_torchvision(name: str, weights: Any, options: Mapping[str, Any]) -> Loaded:
@@ -103,8 +98,10 @@ def _from_torchvision(name: str, weights: Any, options: Mapping[str, Any]) -> Lo
     pretrained = models.get_model_weights(name).DEFAULT
     parameters = inspect.signature(models.get_model_builder(name)).parameters
     wanted = dict(options)
-    if "init_weights" in _parameters_of_class(name) and weights != DEFAULT:
-        wanted.setdefault("init_weights", True)
+    if name in ("googlenet", "inception_v3") and weights != DEFAULT:
+        wanted.setdefault("init_weights", weights is None)  # they warn for want of it, and it takes long
+        if weights is not None and Path(weights).name == pretrained.url.rpartition("/")[2]:
+            wanted.setdefault("transform_input", True)  # as torchvision does for these weights
     chosen = pretrained if weights == DEFAULT else None
     module = _built(lambda: models.get_model(name, weights=chosen, **wanted), f"torchvision/{name}", parameters)
     _fill(module, weights)
@@ -117,11 +114,6 @@ def _from_torchvision(name: str, weights: Any, options: Mapping[str, Any]) -> Lo
         interpolation=preset.interpolation.value,
     )
     return module, spec, pretrained.meta["categories"]
-
-
-def _parameters_of_class(name: str) -> Sequence[str]:
-    """GoogLeNet and Inception warn for want of ``init_weights``."""
-    return ("init_weights",) if name in ("googlenet", "inception_v3") else ()
 
 
 def _pair(size: Sequence[int]) -> tuple[int, int]:
@@ -181,7 +173,8 @@ def _embedded(_: str, weights: Any, options: Mapping[str, Any]) -> Loaded:
         own = module.state_dict()
         if [tuple(t.shape) for t in own.values()] != [tuple(t.shape) for t in checkpoint.values()]:
             raise WeightsError(
-                f"the checkpoint in {folder} does not fit timm's tf_efficientnet_lite0; expected equal shapes in order"
+                f"the checkpoint in {folder} does not fit timm's tf_efficientnet_lite0 with {dict(options)}; expected equal "
+                "shapes in order. Use weights=None or a file, or leave the options out"
             )
         module.load_state_dict(dict(zip(own, checkpoint.values(), strict=True)))
     else:
@@ -214,6 +207,10 @@ def _built(build: Callable[[], nn.Module], source: str, options: Any) -> nn.Modu
             "network"
         ) from error
     except RuntimeError as error:
+        if "invalid hash" in str(error):
+            raise WeightsError(
+                f"the pretrained weights of {source} arrived broken ({error}); load them again"
+            ) from error
         if "pretrained" not in str(error).lower():
             raise
         raise WeightsError(f"{source} has no pretrained weights ({error}); use weights=None or a file") from error
@@ -223,6 +220,8 @@ def _fill(module: nn.Module, weights: Any) -> None:
     """Put a file's weights into the module; ``"default"`` is there already, None stays random."""
     if weights is None or weights == DEFAULT:
         return
+    if not isinstance(weights, str | PathLike):
+        raise TypeError(f"weights={weights!r}; expected 'default', None, or the path of a .pth or .safetensors file")
     state = read_weights(weights)
     own = module.state_dict()
     missing = [name for name in own if name not in state]
@@ -272,15 +271,23 @@ def read_weights(path: str | PathLike[str]) -> dict[str, Tensor]:
                 state = torch.load(name, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip and safetensors each raise their own
         raise WeightsError(
-            f"{name!r} could not be read as weights: {str(error).splitlines()[0]}. Expected a state dict: "
+            f"{name!r} could not be read as weights: {_first_line(error)}. Expected a state dict: "
             "torch.save(model.state_dict(), 'file.pth'), not the whole model"
         ) from error
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
-    if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, Mapping) or not state or not all(map(_is_entry, state.items())):
         raise WeightsError(f"{name!r} holds {type(state).__name__}, no state dict; expected names with tensors")
-    for prefix in ("module.", "_orig_mod."):
+    for prefix in ("module.", "_orig_mod.", "module."):
         if all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
     return dict(state)
+
+
+def _is_entry(entry: tuple[Any, Any]) -> bool:
+    return isinstance(entry[0], str) and isinstance(entry[1], Tensor)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -6,6 +6,7 @@ their numbers can be used as they are printed.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -73,5 +74,5 @@ class Progress(Stepper):
 
 
 def _positive(value: float, name: str) -> None:
-    if not value > 0:
-        raise ValueError(f"{name}={value}; expected more than 0")
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name}={value}; expected a number above 0")

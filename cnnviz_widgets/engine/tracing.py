@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from .layers import Layer
+from .layers import Layer, shape_text
+from .shadow import borrowed, differing, named_tensors, shadow
 
 NORMALIZATIONS = (
     nn.modules.batchnorm._NormBase,
@@ -36,7 +37,8 @@ class Trace:
     ``main`` are the names of the ends of conv-norm-activation chains and of the dense layers; ``last_hidden`` what enters
     the last dense layer; ``output`` the layer whose value is the network's output; ``root`` the name under which the
     network's own return value is listed where no module made it; ``probabilities`` whether the output is a probability per
-    class already; ``written`` the buffers that the pass wrote although in evaluation mode.
+    class already; ``owners`` the dotted name of each layer's module; ``written`` the parameters, buffers and other tensors
+    that the pass wrote although in evaluation mode.
     """
 
     layers: Mapping[str, Layer]
@@ -45,6 +47,7 @@ class Trace:
     output: str
     root: str
     probabilities: bool
+    owners: Mapping[str, str]
     written: frozenset[str] = frozenset()
 
 
@@ -78,20 +81,38 @@ class Calls:
 
 
 def trace(module: nn.Module, image: Tensor) -> Trace:
-    """Run ``module`` (in evaluation mode, frozen) on ``image`` (1, C, H, W) and list its layers.
+    """List the layers of the user's ``module`` from a pass of a copy of it on ``image`` (1, C, H, W).
 
     Raises
     ------
     ValueError
-        The module returns no tensor, or no module inside of it was called.
+        The module can't run on such an image, or returns no tensor.
     """
+    with torch.inference_mode(False), torch.no_grad():
+        # storage of its own, for it is not known yet what the pass writes
+        if (copied := shadow(module, private=None)) is not None:
+            before = dict(named_tensors(module))
+            found = _watched(copied, image.clone())
+            return replace(found, written=differing(before, copied))
+        with borrowed(module, lambda part: []) as lent:
+            before = {name: tensor.detach().clone() for name, tensor in named_tensors(lent)}
+            found = _watched(lent, image.clone())
+            return replace(found, written=differing(before, lent))
+
+
+def _watched(module: nn.Module, image: Tensor) -> Trace:
     watch = _Watch()
     handles = [
         part.register_forward_hook(watch.hook(name), with_kwargs=True) for name, part in module.named_modules() if name
     ]
     try:
-        with torch.no_grad():
-            output = module(image)
+        output = module(image)
+    except Exception as error:  # whatever the user's forward raises
+        size = shape_text(Layer("", "", tuple(image.shape[1:])))
+        raise ValueError(
+            f"{type(module).__name__} can't run on an image of the size {size}: {error}. Give the size it wants: "
+            "cnn.InputSpec(size=(channels, height, width))"
+        ) from error
     finally:
         for handle in handles:
             handle.remove()
@@ -101,6 +122,7 @@ def trace(module: nn.Module, image: Tensor) -> Trace:
 class _Watch:
     def __init__(self) -> None:
         self.layers: dict[str, Layer] = {}
+        self.owners: dict[str, str] = {}
         self.calls = Calls()
         self.axes = WeakIdKeyDictionary()  # tensor -> its channel axis
         self.chain_of = WeakIdKeyDictionary()  # tensor -> index into self.ends
@@ -114,19 +136,22 @@ class _Watch:
             call = self.calls.name(name)
             entering = [tensor for _, tensor in tensors_in([*inputs, keywords])]
             for suffix, tensor in tensors_in(output):
-                self.add(call + suffix, module, entering, tensor)
+                self.add(call + suffix, name, module, entering, tensor)
 
         return told
 
-    def add(self, name: str, module: nn.Module, entering: list[Tensor], tensor: Tensor) -> None:
+    def add(self, name: str, owner: str, module: nn.Module, entering: list[Tensor], tensor: Tensor) -> None:
         source = next((given for given in entering if given in self.axes or given in self.chain_of), None)
         if source is None and entering:
             source = entering[0]
         axis = self.axis(module, source, tensor)
         self.axes[tensor] = axis
+        if len(tensor) != 1:  # windows or patches along the first axis, as in attention: no value per image
+            return
+        self.owners[name] = owner
         self.layers[name] = Layer(name, type(module).__name__, tuple(tensor.shape[1:]), axis)
         self.follow(name, module, source, tensor)
-        self.recent.append((name, tensor, tensor._version))
+        self.recent.append((name, tensor, version(tensor)))
 
     def axis(self, module: nn.Module, source: Tensor | None, tensor: Tensor) -> int:
         """Which axis of one image's output counts channels; by the kind of module, else as in what entered it."""
@@ -170,9 +195,9 @@ class _Watch:
 
         A layer that was overwritten in place since, as a convolution by its ReLU, had another version then.
         """
-        for name, made, version in self.recent:
+        for name, made, written in self.recent:
             same = made.data_ptr() == tensor.data_ptr() and made.numel() == tensor.numel()
-            if same and version == tensor._version:
+            if same and written == version(tensor):
                 return name
         return None
 
@@ -183,33 +208,38 @@ class _Watch:
                 f"the module {type(module).__name__} returns {type(output).__name__} without a tensor of the shape "
                 f"(images, channels, ...) for an input of the shape {tuple(image.shape)}; expected class scores or maps"
             )
-        hidden = self.last_hidden()
+        hidden = self.last_hidden(image)
         suffix, logits = next(((s, t) for s, t in found if t.dim() == 2), found[0])
         name = self.producer(logits)
         root = "output" if "output" not in self.layers else "(output)"
         if name is None:
             for part, tensor in found:
                 self.layers[root + part] = Layer(root + part, type(module).__name__, tuple(tensor.shape[1:]))
+                self.owners[root + part] = ""
             name = root + suffix
             hidden = hidden or name
         order = list(self.layers)
         main = sorted(set(self.ends), key=order.index) or [name]
-        return Trace(self.layers, tuple(main), hidden or main[-1], name, root, _is_probability(logits))
+        return Trace(self.layers, tuple(main), hidden or main[-1], name, root, _is_probability(logits), self.owners)
 
-    def last_hidden(self) -> str | None:
+    def last_hidden(self, image: Tensor) -> str | None:
         """The layer that enters the last dense layer (the last convolution where none is dense).
 
-        Where a function made it (``x.mean((2, 3))``), it gets a line of its own, ``classifier:input``.
+        Where a function made it (``x.mean((2, 3))``), it gets a line of its own, ``classifier:input``. None where it is the
+        image itself, which is no feature.
         """
         name, entering = self.classifier
         if entering is None:
             return None
         if found := self.producer(entering):
             return found
+        if entering.data_ptr() == image.data_ptr():
+            return None
         tap = Layer(f"{name}:input", "input", tuple(entering.shape[1:]), 0 if entering.dim() != 3 else 1)
         rows = list(self.layers.items())
         at = [row for row, _ in rows].index(name)
         self.layers = dict([*rows[:at], (tap.name, tap), *rows[at:]])
+        self.owners[tap.name] = self.owners[name]
         return tap.name
 
 
@@ -229,6 +259,11 @@ def _is_activation(module: nn.Module) -> bool:
     names = ("relu", "elu", "swish", "silu", "mish", "sigmoid", "tanh", "softplus", "activation", "act")
     plain = not any(True for _ in module.children()) and sum(p.numel() for p in module.parameters()) <= 4096
     return plain and any(part in type(module).__name__.lower() for part in names)
+
+
+def version(tensor: Tensor) -> int:
+    """How often it was written in place; tensors from a user's own ``inference_mode`` do not count that."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _is_probability(output: Tensor) -> bool:

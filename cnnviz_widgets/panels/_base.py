@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
@@ -27,6 +26,9 @@ from cnnviz_widgets.views import ImageGrid, LayerTree, Note
 from cnnviz_widgets.views._base import free_route
 
 from ._runner import Latest
+
+TRAINING_EVERY = 1.0
+"""Seconds between two looks at whether the weights have changed."""
 
 
 class Selection(traitlets.HasTraits):
@@ -58,14 +60,10 @@ class Selection(traitlets.HasTraits):
     layer = traitlets.Instance(Layer)
     unit = traitlets.Instance(Unit)
     image = traitlets.Any(None, allow_none=True)
-    images = traitlets.Instance(ImageSet)
+    images = traitlets.Any()
 
     def __init__(self, network: Network, images: Any = ()) -> None:
-        if not isinstance(network, Network):
-            raise TypeError(
-                f"{type(network).__name__} was given; expected a Network: cnn.load(...) or "
-                "cnn.Network(module, cnn.InputSpec(size=...))"
-            )
+        _check_network(network)
         collection = ImageSet.of(images)
         layer = network.main_layers[0]
         super().__init__(
@@ -75,6 +73,31 @@ class Selection(traitlets.HasTraits):
             images=collection,
             image=collection.ids[0] if len(collection) else None,
         )
+
+    @classmethod
+    def of(cls, network: Network, images: Any = (), selection: Selection | None = None) -> Selection:
+        """The selection to look at: the given one, with other images where some are given, else a new one.
+
+        Raises
+        ------
+        TypeError, ValueError
+            No `Network`, or another one than the given selection's.
+        """
+        _check_network(network)
+        if selection is None:
+            return cls(network, images)
+        if selection.network is not network:
+            raise ValueError(
+                f"the selection looks at another network, {selection.network.name}; set selection.network = net for all "
+                "panels on it, or leave selection out"
+            )
+        if len(collection := ImageSet.of(images)):
+            selection.images = collection
+        return selection
+
+    @traitlets.validate("images")
+    def _as_images(self, proposal: Any) -> ImageSet:
+        return ImageSet.of(proposal["value"])
 
     @traitlets.validate("layer")
     def _known_layer(self, proposal: Any) -> Layer:
@@ -107,20 +130,6 @@ class Selection(traitlets.HasTraits):
         if change["old"] is not traitlets.Undefined:
             self.image = self.images.ids[0] if len(self.images) else None
 
-    def opened(self) -> tuple[str, Any]:
-        """The chosen image's name, and what it is, opened.
-
-        Raises
-        ------
-        ValueError
-            There is none; an `ImageError` where it can't be read.
-        """
-        if self.image is None:
-            raise ValueError("no image is chosen: open one above, or give images: cnn.ActivationPanel(net, images)")
-        if isinstance(self.image, str) and self.image in self.images.ids:
-            return self.images.labels[self.images.ids.index(self.image)], self.images[self.image]
-        return "the image", self.image
-
 
 class Panel(widgets.VBox):
     """Base of the panels: a title, a note for errors and remarks, the code that gives the same, and an end.
@@ -131,13 +140,15 @@ class Panel(widgets.VBox):
     """
 
     title: ClassVar[str] = ""
+    _closed = True
+    """Also before it is open: a widget that could not be made is closed when it is collected."""
 
     def __init__(self, selection: Selection) -> None:
         self.selection = selection
         self.note = Note()
         self.remark = Note()
         self._latest = Latest(self._failed)
-        self._closed = False
+        self._ended = threading.Event()
         self._guard = threading.local()
         self._code = Note(kind="code")
         self._show_code = widgets.ToggleButton(description="Show code", tooltip="The Python code that gives the same")
@@ -149,16 +160,15 @@ class Panel(widgets.VBox):
         self.add_class("cnnviz-panel")
         for widget in _descendants(self):
             free_route(widget)
+        self._closed = False
         selection.observe(self._selection_changed)
         _replace_of_same_cell(self)
-        if int(ipykernel.__version__.split(".")[0]) < 7:
-            self.remark.text = (
-                f"With ipykernel {ipykernel.__version__}, buttons and sliders wait for a running cell to end; "
-                "ipykernel 7.1 and later do not."
-            )
+        self._say("")
         self._stamp = selection.network.stamp()
         self.refresh()
-        threading.Thread(target=_follow_training, args=(weakref.ref(self),), daemon=True).start()
+        threading.Thread(
+            target=_follow_training, args=(weakref.ref(self), self._ended), name="cnnviz-training", daemon=True
+        ).start()
 
     def _build(self) -> list[widgets.Widget]:
         raise NotImplementedError
@@ -208,12 +218,17 @@ class Panel(widgets.VBox):
         if self._closed:
             return
         self._closed = True
+        self._ended.set()
         self.selection.unobserve(self._selection_changed)
         self._latest.close()
-        for widget in list(_descendants(self)):
-            if widget is not self:
-                widget.close()
+        everything = list(_descendants(self))
+        for widget in everything[1:]:
+            widget.close()
         super().close()
+        for widget in everything:
+            for part in (widget.layout, getattr(widget, "style", None)):
+                if isinstance(part, widgets.Widget):  # ipywidgets keeps these alive for ever
+                    part.close()
 
     def _selection_changed(self, change: Any) -> None:
         if not self._closed:
@@ -246,6 +261,10 @@ class Panel(widgets.VBox):
 
         return handled
 
+    def _say(self, text: str) -> None:
+        """Set the remark; what the kernel can't do is said before it."""
+        self.remark.text = " ".join(part for part in (_kernel_remark(), text) if part)
+
     def _failed(self, error: BaseException) -> None:
         if not self._closed:
             self.note.show(str(error) or type(error).__name__, kind="error")
@@ -256,6 +275,23 @@ class Panel(widgets.VBox):
 
     def _tell_code(self) -> None:
         self._code.text = self.code() if self._show_code.value else ""
+
+
+def _check_network(network: Any) -> None:
+    if not isinstance(network, Network):
+        raise TypeError(
+            f"{type(network).__name__} was given; expected a Network: cnn.load(...) or "
+            "cnn.Network(module, cnn.InputSpec(size=...))"
+        )
+
+
+def _kernel_remark() -> str:
+    if int(ipykernel.__version__.split(".")[0]) >= 7:
+        return ""
+    return (
+        f"With ipykernel {ipykernel.__version__}, buttons and sliders wait for a running cell to end; "
+        "ipykernel 7.1 and later do not."
+    )
 
 
 def _heading(title: str) -> widgets.Widget:
@@ -290,10 +326,9 @@ def _replace_of_same_cell(panel: Panel) -> None:
     _panels_of_cells[cell] = (execution, panels)
 
 
-def _follow_training(reference: weakref.ref[Panel], seconds: float = 1.0) -> None:
+def _follow_training(reference: weakref.ref[Panel], ended: threading.Event) -> None:
     """Draw again when the weights have changed, until the panel is gone."""
-    while True:
-        time.sleep(seconds)
+    while not ended.wait(TRAINING_EVERY):
         panel = reference()
         if panel is None or panel._closed:
             return

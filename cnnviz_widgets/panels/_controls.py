@@ -43,24 +43,30 @@ def control(name: str, knob: Knob, value: Any) -> widgets.Widget:
 
 
 def _logarithmic(knob: Knob, value: float, shared: dict[str, Any]) -> widgets.Widget:
-
     assert knob.low is not None
     assert knob.high is not None
-    low, high = min(knob.low, value or knob.low), max(knob.high, value)
+    low, high = min(knob.low, value if value > 0 else knob.low), max(knob.high, value)
     return widgets.FloatLogSlider(
-        value=value, base=10, min=math.log10(low), max=math.log10(high), step=0.01, readout_format=".3g", **shared
+        value=max(value, low),
+        base=10,
+        min=math.log10(low),
+        max=math.log10(high),
+        step=0.01,
+        readout_format=".3g",
+        **shared,
     )
 
 
 def _step(low: float, high: float) -> float:
     """A round step of about a two-hundredth of the range."""
-
     return 10.0 ** math.floor(math.log10((high - low) / 50)) / 2
 
 
 def put(widget: widgets.Widget, value: Any) -> None:
-    """Set a control's value, widening the slider first where the value lies beyond its ends."""
+    """Set a control's value, widening the slider first where the value lies beyond its ends; a logarithmic one has no zero,
+    which shows at its lower end."""
     if isinstance(widget, widgets.FloatLogSlider):
+        value = value if value > 0 else widget.base**widget.min
         widget.min, widget.max = min(widget.min, math.log10(value)), max(widget.max, math.log10(value))
     elif isinstance(widget, widgets.IntSlider | widgets.FloatSlider):
         widget.min, widget.max = min(widget.min, value), max(widget.max, value)
@@ -73,7 +79,8 @@ def _meant(widget: widgets.Widget, shown: Any) -> Any:
     0.55 comes back as 0.55000001."""
     value = widget.value
     if isinstance(widget, widgets.FloatLogSlider):
-        same = shown > 0 and abs(math.log10(value / shown)) <= 0.6 * widget.step
+        exponent = math.log10(shown) if shown > 0 else widget.min
+        same = abs(math.log10(value) - exponent) <= 0.6 * widget.step
     elif isinstance(widget, widgets.FloatSlider):
         same = abs(value - shown) <= 0.6 * widget.step
     else:
@@ -92,23 +99,33 @@ class MemberControls:
 
     def __init__(self, member: type[Family], changed: Changed, value: Family | None = None) -> None:
         self.member = member
-        shown: Any = value if value is not None else member()
-        self.widgets = {name: control(name, knob, getattr(shown, name)) for name, knob in knobs_of(member).items()}
-        self.shown = {name: getattr(shown, name) for name in self.widgets}
+        self.value: Any = value if value is not None else member()
+        self.kinds: dict[str, Any] = {f.name: type(f.default) for f in dataclasses.fields(cast(Any, member))}
+        self.shown = {name: self.kinds[name](getattr(self.value, name)) for name in knobs_of(member)}
+        self.widgets = {name: control(name, knob, self.shown[name]) for name, knob in knobs_of(member).items()}
         for widget in self.widgets.values():
             widget.observe(changed, "value")
         self.box = widgets.VBox(list(self.widgets.values()))
 
     def make(self) -> Any:
         """The member as the sliders stand."""
-        kinds: dict[str, Any] = {f.name: type(f.default) for f in dataclasses.fields(cast(Any, self.member))}
         values = {name: _meant(widget, self.shown[name]) for name, widget in self.widgets.items()}
-        return self.member(**{name: kinds[name](value) for name, value in values.items()})
+        return dataclasses.replace(self.value, **{name: self.kinds[name](value) for name, value in values.items()})
+
+    def check(self, value: Any) -> None:
+        """Raise ``ValueError`` where these are the controls of another class."""
+        if type(value) is not self.member:
+            raise ValueError(
+                f"{type(value).__name__} has no controls here: it was defined, or defined again, after the panel was opened; "
+                "open the panel anew with this recipe"
+            )
 
     def show(self, value: Any) -> None:
         """Set the sliders to a member's values."""
+        self.check(value)
+        self.value = value
         for name, widget in self.widgets.items():
-            self.shown[name] = getattr(value, name)
+            self.shown[name] = self.kinds[name](getattr(value, name))
             put(widget, self.shown[name])
 
 
@@ -155,13 +172,13 @@ class RegularizerControls:
         Raises
         ------
         ValueError
-            Two of one class, or a class that was defined after the panel was opened.
+            Two of one class, or a class that was defined after the panel was opened; nothing is changed then.
         """
         names = [type(one).__name__ for one in regularizers]
         if len(set(names)) < len(names):
             raise ValueError(f"the panel has one row per regularizer, and {names} names one twice; use cnn.ascend")
-        if missing := [name for name in names if name not in self.rows]:
-            raise ValueError(f"{missing[0]} was defined after the panel was opened; open the panel anew")
+        for one in regularizers:
+            self.rows.get(type(one).__name__, next(iter(self.rows.values()))).check(one)
         for one in regularizers:
             self.rows[type(one).__name__].show(one)
         for name, row in self.rows.items():
@@ -194,6 +211,6 @@ class ChoiceControls:
 
     def show(self, value: Any) -> None:
         """Choose a member with its values."""
-        self.members[type(value).__name__].show(value)
+        self.members.get(type(value).__name__, self.members[self.menu.value]).show(value)
         if self.menu.value != type(value).__name__:
             self.menu.value = type(value).__name__

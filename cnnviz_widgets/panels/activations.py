@@ -26,9 +26,13 @@ FOCUS_SIDE = 448
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """What one forward pass gave: the layer's maps, the image as the network saw it, and what it took it for."""
+    """What one forward pass gave: the layer's maps, the image as the network saw it, and what it took it for.
+
+    ``of`` holds what ``key`` knows by its id, which would else be given out again.
+    """
 
     key: tuple[Any, ...]
+    of: tuple[Any, ...]
     maps: Tensor
     photo: Image.Image
     classes: list[tuple[str, float]]
@@ -68,9 +72,7 @@ class ActivationPanel(Panel):
         self._seen: _Seen | None = None
         self._order: np.ndarray = np.zeros(0, dtype=np.int64)
         self._shown: tuple[Any, ...] = ()
-        if selection is not None and len(collection := ImageSet.of(images)):
-            selection.images = collection
-        super().__init__(selection if selection is not None else Selection(network, images))
+        super().__init__(Selection.of(network, images, selection))
 
     def _build(self) -> list[widgets.Widget]:
         menu = {"style": {"description_width": "initial"}, "layout": widgets.Layout(width="auto")}
@@ -114,30 +116,40 @@ class ActivationPanel(Panel):
     def _fill_images(self) -> None:
         images, chosen = self.selection.images, self.selection.image
         options = [(f"{label}", name) for name, label in zip(images.ids, images.labels, strict=True)]
-        if not isinstance(chosen, str) or chosen not in images.ids:
+        if not _is_id(chosen, images):
             options.append(("none: open one" if chosen is None else getattr(chosen, "name", "your image"), ""))
         with self._own_changes():
             self.image.options = options
-            self.image.value = chosen if isinstance(chosen, str) and chosen in images.ids else ""
+            self.image.value = chosen if _is_id(chosen, images) else ""
 
     def _drawing(self) -> Callable[[], None]:
         unit, network = self.selection.unit, self.network
-        key = (id(network), network.stamp(), id(self.selection.images), _identity(self.selection.image), unit.layer)
-        if self.selection.image is None:
+        images, chosen = self.selection.images, self.selection.image
+        key = (id(network), network.stamp(), id(images), _identity(chosen), unit.layer)
+        if chosen is None:
             self._blank()
             return lambda: None
+
+        def look() -> _Seen:
+            return self._look(key, unit.layer, network, images, chosen)
+
         setting = (self.scale.value, self.order.value, self.colormap.value)
         looks = (self.view.value, self.opacity.value)
-        return lambda: self._draw(key, unit, setting, looks)
+        return lambda: self._draw(key, look, unit, setting, looks)
 
     def _blank(self) -> None:
-        self.remark.text = (
-            "No image yet: open one above, drop it there, or give images: cnn.ActivationPanel(net, images)."
-        )
+        self._say("No image yet: open one above, drop it there, or give images: cnn.ActivationPanel(net, images).")
 
-    def _draw(self, key: tuple[Any, ...], unit: Unit, setting: tuple[Any, ...], looks: tuple[Any, ...]) -> None:
+    def _draw(
+        self,
+        key: tuple[Any, ...],
+        look: Callable[[], _Seen],
+        unit: Unit,
+        setting: tuple[Any, ...],
+        looks: tuple[Any, ...],
+    ) -> None:
         if self._seen is None or self._seen.key != key:
-            self._seen = self._look(key, unit.layer)
+            self._seen = look()
             self._shown = ()
         if self._shown != (key, setting):
             self._draw_maps(unit, *setting)
@@ -146,20 +158,18 @@ class ActivationPanel(Panel):
             self._mark(unit)
         self._draw_focus(unit, *looks)
 
-    def _look(self, key: tuple[Any, ...], layer: Layer) -> _Seen:
+    def _look(self, key: tuple[Any, ...], layer: Layer, network: Network, images: ImageSet, chosen: Any) -> _Seen:
         """One forward pass for the maps and for the classes."""
-        network = self.network
-        _, image = self.selection.opened()
-        batch = network.prepare(image)
+        batch = network.prepare(images[chosen] if _is_id(chosen, images) else chosen)
         names = [layer.name] + ([network.output.name] if network.is_classifier else [])
         values = network.activations(batch, names)
         classes: list[tuple[str, float]] = []
         if network.is_classifier:
             chances = network.probabilities(values[network.output.name])[0]
             classes = [(name, value) for name, value, _ in feature_maps.top(chances, network.labels or None, k=5)]
-            self.classes.show([name for name, _ in classes], [value for _, value in classes], low=0, high=1)
+        self.classes.show([name for name, _ in classes], [value for _, value in classes], low=0, high=1)
         photo = Image.fromarray(display.pixels(batch[:1].float())[0])
-        return _Seen(key, values[layer.name][0].float().cpu(), photo, classes)
+        return _Seen(key, (network, images, chosen), values[layer.name][0].float().cpu(), photo, classes)
 
     def _draw_maps(self, unit: Unit, scale: str, order: str, colormap: str) -> None:
         assert self._seen is not None
@@ -187,7 +197,7 @@ class ActivationPanel(Panel):
             )
             if count := int(tiles.nonfinite.sum()):
                 broken = f"{count} values of {layer.name} are NaN or infinite; NaN is drawn as the lowest value."
-        self.remark.text = broken
+        self._say(broken)
 
     def _mark(self, unit: Unit) -> None:
         place = self._place(unit)
@@ -257,7 +267,10 @@ class ActivationPanel(Panel):
     def code(self) -> str:
         """Python code that gives the same picture."""
         layer, chosen = self.selection.layer, self.selection.image
-        image = f"images[{chosen!r}]" if isinstance(chosen, str) else f"{getattr(chosen, 'name', 'image')!r}"
+        own = chosen if isinstance(chosen, str) else getattr(chosen, "name", None)
+        image = repr(own) if isinstance(own, str) else "image"
+        if _is_id(chosen, self.selection.images):
+            image = f"images[{chosen!r}]"
         lines = [f"maps = net.activations({image}, [{layer.name!r}])[{layer.name!r}][0]"]
         if len(layer.positions) == 2:
             lines.append(
@@ -268,6 +281,10 @@ class ActivationPanel(Panel):
             labels = ", net.labels" if layer == self.network.output and self.network.labels else ""
             lines.append(f"cnn.feature_maps.top(maps{labels}, k={MOST_BARS})")
         return "\n".join(lines)
+
+
+def _is_id(chosen: Any, images: ImageSet) -> bool:
+    return isinstance(chosen, str) and chosen in images.ids
 
 
 def _identity(image: Any) -> Any:

@@ -49,7 +49,7 @@ class FilterPanel(Panel):
     def __init__(self, network: Network, *, selection: Selection | None = None) -> None:
         self._tiles: Tiles | None = None
         self._shown: Layer | None = None
-        super().__init__(selection if selection is not None else Selection(network))
+        super().__init__(Selection.of(network, selection=selection))
 
     def _build(self) -> list[widgets.Widget]:
         self.tree = layer_tree(self.network, self.selection.layer.name, main_only=False)
@@ -116,7 +116,7 @@ class FilterPanel(Panel):
             columns=0 if tiles.block <= 1 else _columns(tiles),
             selected=self._place(channel),
         )
-        self.remark.text = " ".join(text for text in (remark, _sentence(tiles.note)) if text)
+        self._say(" ".join(text for text in (remark, _sentence(tiles.note)) if text))
 
     def _place(self, channel: int) -> int:
         """The first tile of the selected channel's filter, where the layer shown has as many channels as the selected."""

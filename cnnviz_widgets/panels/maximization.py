@@ -71,6 +71,7 @@ class MaximizationPanel(Panel):
     """
 
     title = "Activation maximization"
+    _run: Run | None = None
 
     def __init__(
         self,
@@ -80,16 +81,21 @@ class MaximizationPanel(Panel):
         selection: Selection | None = None,
     ) -> None:
         self._begin_with = recipes.get(recipe)
-        self._run: Run | None = None
+        self._chunk = self._begin_with.chunk
         self._number = 0
         self._best: Best | None = None
         self._goal: Objective | None = None
         self._climbed: Network | None = None
         self._classes: dict[int, list[tuple[str, float]]] = {}
         self._classes_at = 0.0
+        self._told_last = ""
         self._reporting = threading.RLock()
-        super().__init__(selection if selection is not None else Selection(network))
-        self._show_recipe(self._begin_with, recipe if isinstance(recipe, str) else CUSTOM)
+        super().__init__(Selection.of(network, selection=selection))
+        try:
+            self._show_recipe(self._begin_with)
+        except Exception:
+            self.close()
+            raise
 
     def _build(self) -> list[widgets.Widget]:
         changed = self._user(self._recipe_changed)
@@ -140,7 +146,8 @@ class MaximizationPanel(Panel):
         }
         made = {}
         for name, (text, tip, act) in told.items():
-            button = widgets.Button(description=text, tooltip=tip, layout=widgets.Layout(width="auto"))
+            layout = widgets.Layout(width="auto")
+            button = widgets.Button(description=text, tooltip=tip, disabled=name != "run", layout=layout)
             button.on_click(self._user(_pressing(act)))
             made[name] = button
         made["run"].button_style = "primary"
@@ -160,36 +167,42 @@ class MaximizationPanel(Panel):
             parameterization=self.start.make(),
             regularizers=self.regularizers.make(),
             stepper=self.stepper.make(),
-            chunk=self._begin_with.chunk,
+            chunk=self._chunk,
             **{name: int(widget.value) for name, widget in self.numbers.items()},
         )
 
     @recipe.setter
     def recipe(self, recipe: str | Recipe) -> None:
-        self._show_recipe(recipes.get(recipe), recipe if isinstance(recipe, str) else CUSTOM)
+        self._show_recipe(recipes.get(recipe))
         self._steer()
 
-    def _show_recipe(self, recipe: Recipe, name: str) -> None:
+    def _show_recipe(self, recipe: Recipe) -> None:
         with self._own_changes():
+            self.start.check(recipe.parameterization)
             self.regularizers.show(recipe.regularizers)
             self.stepper.show(recipe.stepper)
             self.start.show(recipe.parameterization)
             for field, widget in self.numbers.items():
                 put(widget, getattr(recipe, field))
-            self.menu.value = name
+            self._chunk = recipe.chunk
+            self.menu.value = self._preset()
         self._tell_code()
+
+    def _preset(self) -> str:
+        """The name of the preset that the controls make, whatever the seed."""
+        made = self.recipe.replace(seed=0)
+        return next((name for name in recipes.names() if recipes.get(name).replace(seed=0) == made), CUSTOM)
 
     def _recipe_changed(self, change: Any) -> None:
         with self._own_changes():
-            same = [name for name in recipes.names() if recipes.get(name) == self.recipe]
-            self.menu.value = same[0] if same else CUSTOM
+            self.menu.value = self._preset()
         self._tell_code()
         self._steer()
 
     def _preset_chosen(self, change: Any) -> None:
         if change["new"] != CUSTOM:
             kept = int(self.numbers["seed"].value)
-            self._show_recipe(recipes.get(change["new"]).replace(seed=kept), change["new"])
+            self._show_recipe(recipes.get(change["new"]).replace(seed=kept))
             self._steer()
 
     def _steer(self) -> None:
@@ -217,18 +230,20 @@ class MaximizationPanel(Panel):
     def run(self) -> None:
         """Climb from a new start; returns at once. A run under way ends."""
         unit, network, recipe = self.unit, self.network, self.recipe
-        self._end()
         with self._reporting:
+            former = self._run
             self._number += 1
             number = self._number
             self._goal, self._climbed, self._best = activation(unit), network, Best(recipe)
             self._classes, self._classes_at = {}, 0.0
             self.player.start(number, total_steps=recipe.steps)
             self.note.show("")
-            self._run = Run(
+            begun = self._run = Run(
                 lambda: ascend(network, unit, recipe), recipe, lambda progress: self._told(number, progress)
             )
-        self._run.start()
+        if former is not None:
+            former.stop()
+        begun.start()
         self._tell_selected()
 
     def pause(self) -> None:
@@ -269,25 +284,29 @@ class MaximizationPanel(Panel):
             if number != self._number or self._closed:
                 return
             frame = progress.frame
-            if frame is not None and progress.state == "running":
-                self._take(frame)
-            self.player.status = self._status(progress)
-            if progress.state in RESTING and frame is not None:
-                self._rest(frame)
-            self._enable(progress)
+            changed, self._told_last = progress.state != self._told_last, progress.state
             if progress.error is not None:
                 self._failed(progress.error)
-            elif frame is not None and any(frame.notes):
+            # a small network makes thousands of steps a second; the browser hears of those whose picture it gets
+            if frame is not None and progress.state == "running" and not self._take(frame) and not changed:
+                return
+            self.player.assign(status=self._status(progress), total=progress.steps)
+            if progress.state in RESTING and frame is not None:
+                self._rest(frame, classify=progress.error is None)
+            self._enable(progress)
+            if progress.error is None and frame is not None and any(frame.notes):
                 self.note.show(" ".join(note for note in frame.notes if note), kind="error")
 
-    def _take(self, frame: Frame) -> None:
+    def _take(self, frame: Frame) -> bool:
+        """Take a frame on the way in; whether its picture went to the browser."""
         assert self._best is not None
         self._best.add(frame)
         self._note_classes(frame)
-        self.player.offer(frame.step, frame.score.tolist(), lambda: _encoded(self._picture(frame), "JPEG"))
+        return self.player.offer(frame.step, frame.score.tolist(), lambda: _encoded(self._picture(frame), "JPEG"))
 
-    def _rest(self, frame: Frame) -> None:
-        self._note_classes(frame, at_once=True)
+    def _rest(self, frame: Frame, classify: bool) -> None:
+        if classify:
+            self._note_classes(frame, at_once=True)
         self.player.caption = self._caption(frame)
         self.player.rest(frame.step, frame.score.tolist(), _encoded(self._picture(frame), "PNG"))
         self._show_classes(frame.step)
@@ -401,9 +420,9 @@ class MaximizationPanel(Panel):
         """Say so where a run climbs another unit than the one selected since."""
         climbing = self._run is not None and self._run.state in ("preparing", "running", "paused")
         if climbing and self._goal is not None and repr(self._goal) != repr(self.unit):
-            self.remark.text = f"This run still climbs {self._goal}; Run starts {self.unit}."
+            self._say(f"This run still climbs {self._goal}; Run starts {self.unit}.")
         else:
-            self.remark.text = ""
+            self._say("")
 
     def _follow(self, name: str) -> None:
         if name == "network":
@@ -432,13 +451,14 @@ class MaximizationPanel(Panel):
     def code(self) -> str:
         """Python code that makes the same image."""
         unit = self.unit
-        where = "" if unit.position is None else ", 'center'" if unit.position == "center" else f", {unit.position}"
-        goal = f"net[{unit.layer.name!r}][{unit.channel}{where}]"
+        where = (unit.position,) if isinstance(unit.position, str) else unit.position or ()
+        goal = f"net[{unit.layer.name!r}][{', '.join(map(repr, (unit.channel, *where)))}]"
         if unit.layer == self.network.output and self.network.labels and unit.position is None:
             goal = f"net.unit({self.network.label(unit.channel)!r})"
-        name = self.menu.value
-        if name != CUSTOM and recipes.get(name) == self.recipe:
-            return f"cnn.maximize(net, {goal}, recipe={name!r})"
+        name = self._preset()
+        if name != CUSTOM:
+            seed = f", seed={self.recipe.seed}" if self.recipe != recipes.get(name) else ""
+            return f"cnn.maximize(net, {goal}, recipe={name!r}{seed})"
         return f"from cnnviz_widgets.engine.recipes import *\n\ncnn.maximize(net, {goal}, {self.recipe!r})"
 
 

@@ -6,6 +6,8 @@
     FramePlayer  the frames of a run, acknowledged; every frame seen stays reachable; the score curve
     LayerTree    dotted layer names -> a searchable tree, one of them selected
     BarChart     labels and values -> horizontal bars, one of them selected
+    ImageUpload  an image file chosen, dropped or pasted -> its bytes
+    Note         a text that comes and goes: information, an error, code to copy
 """
 
 from cnnviz_widgets.views.bar_chart import BarChart

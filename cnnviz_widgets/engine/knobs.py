@@ -71,7 +71,7 @@ def knob(
 
 def knobs_of(member: Any) -> dict[str, Knob]:
     """Field name -> `Knob`, in the order of the constructor; fields that are no knobs are left out."""
-    ordered = sorted(dataclasses.fields(member), key=lambda f: f.kw_only)
+    ordered = sorted(dataclasses.fields(member), key=lambda f: bool(f.kw_only))
     return {f.name: f.metadata["knob"] for f in ordered if "knob" in f.metadata}
 
 

@@ -47,11 +47,11 @@ class Recording:
         self._values: dict[str, Tensor] = {}
         self._calls = Calls()
         self._entries = Calls()
-        self._running = False
         shadow = network.shadow()
         self.path = "borrowed" if shadow is None else "shadow"
         self._shadow = shadow
         self._handles = [] if shadow is None else self._hook(shadow)
+        self._closed = False
 
     def __enter__(self) -> Recording:
         return self
@@ -63,6 +63,7 @@ class Recording:
         """Let go of the shadow; nothing of ours is left on the user's module."""
         for handle in self._handles:
             handle.remove()
+        self._closed = True
         self._handles = []
         self._shadow = None
         self._values = {}
@@ -74,8 +75,11 @@ class Recording:
         Raises
         ------
         RuntimeError
-            A layer was not reached in this pass, or does not keep images apart along its first axis.
+            A layer was not reached in this pass, or does not keep images apart along its first axis; or the recording is
+            closed.
         """
+        if self._closed:
+            raise RuntimeError("this recording is closed; net.recording(names) opens another")
         self._values = {}
         self.output = None
         fed = self.network.input.normalized(images)
@@ -102,13 +106,10 @@ class Recording:
         return values
 
     def _run(self, module: nn.Module, fed: Tensor) -> None:
-        self._running = True
         try:
             output = module(fed)
         except _Reached:
             return
-        finally:
-            self._running = False
         found = dict(tensors_in(output))
         for suffix, tensor in found.items():
             if (name := self.network.root_name + suffix) in self.names:
@@ -125,8 +126,7 @@ class Recording:
 
     def _after(self, name: str) -> Callable[..., None]:
         def told(module: nn.Module, inputs: Any, output: Any) -> None:
-            if not self._running:  # checkpointing runs parts again in the backward pass
-                return
+            # checkpointing runs parts again in the backward pass; those calls have numbers that nobody asked for
             call = self._calls.name(name)
             for suffix, tensor in tensors_in(output):
                 self._record(call + suffix, tensor)
@@ -135,8 +135,6 @@ class Recording:
 
     def _before(self, name: str) -> Callable[..., None]:
         def told(module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-            if not self._running:
-                return
             call = self._entries.name(name)
             for _, tensor in tensors_in([*inputs, keywords]):
                 self._record(f"{call}:input", tensor)

@@ -134,6 +134,16 @@ def test_code_is_left_selected_where_nothing_copies(show):
 
 
 @pytest.mark.browser
+def test_code_keeps_its_frame_in_a_notebook_s_output(show):
+    shown = show(Note(text="net.layers", kind="code"))
+    rule = ".jp-OutputArea-output pre { border: none; padding: 0; word-break: break-all; }"
+    shown.page.add_style_tag(content=rule)
+    shown.page.evaluate("() => harness.views[0].el.classList.add('jp-OutputArea-output')")
+    style = "node => { const s = getComputedStyle(node); return [s.borderTopWidth, s.paddingTop, s.wordBreak]; }"
+    assert shown.locator(CODE).evaluate(style) == ["1px", "8px", "normal"]
+
+
+@pytest.mark.browser
 def test_only_code_can_be_copied(show):
     shown = show(Note(text="info"))
     assert not shown.locator(COPY).is_visible()

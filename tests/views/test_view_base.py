@@ -9,10 +9,10 @@ import ipywidgets
 import pytest
 import traitlets
 
-from cnnviz_widgets.views import BarChart, FramePlayer, ImageGrid, LayerTree
+from cnnviz_widgets.views import BarChart, FramePlayer, ImageGrid, ImageUpload, LayerTree, Note
 from cnnviz_widgets.views._base import View, free_route, joined
 
-VIEWS = [ImageGrid, FramePlayer, LayerTree, BarChart]
+VIEWS = [ImageGrid, FramePlayer, LayerTree, BarChart, ImageUpload, Note]
 INHERITED = set(ipywidgets.DOMWidget().keys) | {"_anywidget_id", "_esm", "_css"}
 
 

@@ -102,7 +102,7 @@ class Chunk:
             # taking the neutral colour off and adding it again may leave [0, 1] by a rounding error
             image = decoded.detach().clamp(0, 1).requires_grad_(gradient)
             activations = self._record(self._transformed(recipe, image, step).to(self._record.network.dtype))
-            scores = torch.stack([climb.goal(_one(activations, i))[0] for i, climb in enumerate(self.climbs)])
+            scores = [climb.goal(_one(activations, i))[0] for i, climb in enumerate(self.climbs)]
             self._gradients = None
             if gradient:
                 slope = self._slope(scores, image, filling(recipe.regularizers, "penalty", step))
@@ -111,7 +111,7 @@ class Chunk:
                 (latent_slope,) = torch.autograd.grad(decoded, latent, slope)
                 self._gradients = slope, latent_slope
         number = len(self.climbs)
-        self.image, self.score = image.detach()[:number], scores.detach()
+        self.image, self.score = image.detach()[:number], torch.stack(scores).detach()
         output, network = self._record.output, self._record.network
         whole = output is not None and network.is_classifier
         self.probabilities = network.probabilities(output.detach())[:number] if whole else None  # type: ignore[union-attr]
@@ -136,19 +136,19 @@ class Chunk:
             singles.append(single)
         return torch.cat([*singles, *[singles[-1].detach()] * self._padding])
 
-    def _slope(self, scores: Tensor, image: Tensor, penalties: list[Regularizer]) -> Tensor:
+    def _slope(self, scores: list[Tensor], image: Tensor, penalties: list[Regularizer]) -> Tensor:
         """The gradient of score minus penalties with respect to the images, zero for those that have stopped."""
-        gain = scores.to(image.dtype)
+        gains = {i: scores[i].to(image.dtype) for i, climb in enumerate(self.climbs) if not climb.note}
         for prior in penalties:
-            gain = gain - _one_each(prior, prior.penalty(image), len(image))[: len(self.climbs)]
-        going = [number for number, climb in enumerate(self.climbs) if not climb.note]
-        several = len(going) > 1
-        slope = _gradient(gain[going].sum(), image, retain=several)
+            penalty = _one_each(prior, prior.penalty(image), len(image))
+            gains = {i: gain - penalty[i] for i, gain in gains.items()}
+        several = len(gains) > 1
+        slope = _gradient(torch.stack(list(gains.values())).sum(), image, retain=several)
         if several:
             finite = slope.flatten(1).isfinite().all(1).tolist()
-            # zero times the NaN or infinity of a companion's layer is NaN in a backward pass for all
-            for number in (number for number in going if not finite[number]):
-                slope[number] = _gradient(gain[number], image, retain=True)[number]
+            # in a backward pass for all, zero times the NaN or infinity of a companion's layer is NaN
+            for i in (i for i in gains if not finite[i]):
+                slope[i] = _gradient(gains[i], image, retain=True)[i]
         return slope
 
     def advance(self, recipe: Recipe, step: int) -> None:

@@ -46,7 +46,8 @@ class Recipe:
         Image i of several copies starts from ``seed + i``.
     chunk
         How many images go through the network together. An image is the same, bit for bit, whatever else is in its chunk;
-        another size changes the last bits. Raise it on a GPU.
+        another size changes the last bits, and so may another place in a chunk of several where a dense layer's number of
+        inputs is no multiple of 4. Raise it on a GPU.
 
     Examples
     --------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -117,7 +118,7 @@ class ActivationPanel(Panel):
         images, chosen = self.selection.images, self.selection.image
         options = [(f"{label}", name) for name, label in zip(images.ids, images.labels, strict=True)]
         if not _is_id(chosen, images):
-            options.append(("none: open one" if chosen is None else getattr(chosen, "name", "your image"), ""))
+            options.append(("none: open one" if chosen is None else _own_name(chosen) or "your image", ""))
         with self._own_changes():
             self.image.options = options
             self.image.value = chosen if _is_id(chosen, images) else ""
@@ -267,8 +268,7 @@ class ActivationPanel(Panel):
     def code(self) -> str:
         """Python code that gives the same picture."""
         layer, chosen = self.selection.layer, self.selection.image
-        own = chosen if isinstance(chosen, str) else getattr(chosen, "name", None)
-        image = repr(own) if isinstance(own, str) else "image"
+        image = repr(name) if (name := _own_name(chosen)) else "image"
         if _is_id(chosen, self.selection.images):
             image = f"images[{chosen!r}]"
         lines = [f"maps = net.activations({image}, [{layer.name!r}])[{layer.name!r}][0]"]
@@ -281,6 +281,12 @@ class ActivationPanel(Panel):
             labels = ", net.labels" if layer == self.network.output and self.network.labels else ""
             lines.append(f"cnn.feature_maps.top(maps{labels}, k={MOST_BARS})")
         return "\n".join(lines)
+
+
+def _own_name(chosen: Any) -> str:
+    """The file that an image of its own comes from, where it is known."""
+    name = chosen if isinstance(chosen, str | os.PathLike) else getattr(chosen, "name", None)
+    return os.fspath(name) if isinstance(name, str | os.PathLike) else ""
 
 
 def _is_id(chosen: Any, images: ImageSet) -> bool:

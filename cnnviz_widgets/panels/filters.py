@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as widgets
+import numpy as np
 from torch import Tensor
 
 from cnnviz_widgets.engine import filters
@@ -18,6 +19,7 @@ from ._base import Panel, Selection, beside, fill_tree, layer_tree, show_tiles
 
 MOST_TILES = 2048
 """More tiles than this can't be told apart on a screen; one filter's can then be chosen."""
+_IN_PYTHON = "filters=... and inputs=... choose others"
 
 
 class FilterPanel(Panel):
@@ -84,6 +86,9 @@ class FilterPanel(Panel):
     def _drawing(self) -> Callable[[], None]:
         layer = self.layer
         if layer is None:
+            self._tiles = self._shown = None
+            self.grid.show(np.zeros((0, 1, 1), np.uint8), np.zeros((0, 2)))
+            self._say("")
             raise ValueError(f"{self.network.name} has no 2D convolution, so there are no filters to show")
         chosen = self.selection.layer
         remark = ""
@@ -116,7 +121,8 @@ class FilterPanel(Panel):
             columns=0 if tiles.block <= 1 else _columns(tiles),
             selected=self._place(channel),
         )
-        self._say(" ".join(text for text in (remark, _sentence(tiles.note)) if text))
+        note = tiles.note.replace(_IN_PYTHON, f"{self.only.description} shows all of one filter")
+        self._say(" ".join(text for text in (remark, _sentence(note)) if text))
 
     def _place(self, channel: int) -> int:
         """The first tile of the selected channel's filter, where the layer shown has as many channels as the selected."""

@@ -99,12 +99,13 @@ class MaximizationPanel(Panel):
 
     def _build(self) -> list[widgets.Widget]:
         changed = self._user(self._recipe_changed)
-        wide = {"style": {"description_width": "150px"}, "layout": widgets.Layout(width="98%")}
         self.tree = layer_tree(self.network, self.selection.layer.name, max_height=260)
-        self.channel = widgets.IntSlider(min=0, max=0, description="channel", **wide)
+        self.channel = widgets.IntSlider(min=0, max=0, description="channel", **_wide())
         self.neuron = widgets.Checkbox(value=False, description="only the neuron in the centre", indent=False)
-        self.label = widgets.Combobox(description="class", placeholder="type a class name", ensure_option=True, **wide)
-        self.menu = widgets.Dropdown(options=[*recipes.names(), CUSTOM], description="recipe", **wide)
+        self.label = widgets.Combobox(
+            description="class", placeholder="type a class name", ensure_option=True, **_wide()
+        )
+        self.menu = widgets.Dropdown(options=[*recipes.names(), CUSTOM], description="recipe", **_wide())
         self.regularizers = RegularizerControls(Regularizer, changed)
         self.stepper = ChoiceControls(Stepper, changed, "step rule")
         self.start = MemberControls(type(self._begin_with.parameterization), changed, self._begin_with.parameterization)
@@ -331,8 +332,7 @@ class MaximizationPanel(Panel):
         name = goal_name(self._climbed, self._goal) if self._climbed and self._goal else ""
         if progress.frame is None:
             return f"{name}: {_SAID[progress.state]}"
-        score = float(progress.frame.score[0])
-        return f"{name}: {_SAID[progress.state]}, step {progress.frame.step} of {progress.steps}, score {score:.4g}"
+        return f"{name}: {_SAID[progress.state]}, step {progress.frame.step} of {progress.steps}"
 
     def _enable(self, progress: Progress) -> None:
         state = progress.state
@@ -460,6 +460,11 @@ class MaximizationPanel(Panel):
             seed = f", seed={self.recipe.seed}" if self.recipe != recipes.get(name) else ""
             return f"cnn.maximize(net, {goal}, recipe={name!r}{seed})"
         return f"from cnnviz_widgets.engine.recipes import *\n\ncnn.maximize(net, {goal}, {self.recipe!r})"
+
+
+def _wide() -> dict[str, Any]:
+    """A look for each control; one layout among several would hide them all together."""
+    return {"style": {"description_width": "150px"}, "layout": widgets.Layout(width="98%")}
 
 
 def _pressing(act: Callable[[], None]) -> Callable[[Any], None]:

@@ -20,7 +20,7 @@ from tests.browser.pixels import Pixels, read_pixels
 from tests.browser.server import KERNEL_VERSIONS, REPOSITORY, Server, kernel_directory
 
 SCREENSHOTS = REPOSITORY / "test-output"
-READY_MILLISECONDS = 120_000
+READY_SECONDS = 120
 
 # JavaScript's own syntax for every http(s) and ws(s) address that is not on this machine.
 _OUTSIDE = re.compile(r"^(?:https?|wss?)://(?!(?:127\.0\.0\.1|localhost|\[::1\])[:/])", re.IGNORECASE)
@@ -48,7 +48,8 @@ _RUN_ONE = """(index) => {
   const { content } = window.notebookPanel;
   content.activeCellIndex = index;
   content.deselectAll();
-  window.jupyterapp.commands.execute('notebook:run-cell');
+  const run = window.jupyterapp.commands.execute('notebook:run-cell');
+  window.notebookRuns = Promise.all([window.notebookRuns, run]);
 }"""
 _OUTPUTS = """() => window.notebookPanel
   ? Array.from(window.notebookPanel.content.model.cells, (cell) => cell.toJSON().outputs ?? [])
@@ -61,6 +62,13 @@ _EXECUTE = """async ([code, expression]) => {
   });
   return (await future.done).content;
 }"""
+
+
+# A promise of the page has no end of its own: without this, a cell that hangs would hang the tests.
+_WITHIN = """([argument, milliseconds]) => Promise.race([
+  (%s)(argument),
+  new Promise((_, refuse) => setTimeout(refuse, milliseconds, new Error(`no answer in ${milliseconds / 1000} s`))),
+])"""
 
 
 class NotebookError(AssertionError):
@@ -145,20 +153,24 @@ class Notebook:
         self._page.goto(self.server.page(self.path))
         self._attach()
 
-    def run_all(self) -> None:
-        """Run every cell and wait until the last one is done."""
-        self.page.evaluate(_RUN_ALL)
+    def run_all(self, seconds: float = READY_SECONDS) -> None:
+        """Run every cell and wait until the last one is done; an error of the page where that takes longer."""
+        self._evaluate(_RUN_ALL, seconds=seconds)
         self.wait_idle()
 
     def run(self, index: int) -> None:
-        """Start the cell at ``index`` and return at once."""
+        """Start the cell at ``index`` and return at once; `wait_idle` waits for it."""
         self.page.evaluate(_RUN_ONE, index)
 
-    def wait_idle(self) -> None:
-        """Wait until the kernel has nothing to do."""
-        self.page.wait_for_function(_READY, timeout=READY_MILLISECONDS)
+    def wait_idle(self, seconds: float = READY_SECONDS) -> None:
+        """Wait until every cell that was started is done and the kernel has nothing to do.
 
-    def python(self, expression: str, setup: str = "") -> Any:
+        The kernel's status alone would not tell: it turns idle in the middle of a cell when a subshell is done.
+        """
+        self._evaluate("async () => { await window.notebookRuns; }", seconds=seconds)
+        self.page.wait_for_function(_READY, timeout=seconds * 1000)
+
+    def python(self, expression: str, setup: str = "", seconds: float = READY_SECONDS) -> Any:
         """Value of a Python expression in the kernel, by way of JSON; what JSON does not know comes as its repr.
 
         It waits its turn: behind a busy cell, until that cell is done.
@@ -169,6 +181,8 @@ class Notebook:
             The expression to evaluate, or ``""`` for none (the answer is then None).
         setup
             Statements to run before it, in the same turn.
+        seconds
+            How long the answer may take.
 
         Raises
         ------
@@ -176,7 +190,7 @@ class Notebook:
             The statements or the expression raised; the message holds the traceback.
         """
         wrapped = f"__import__('json').dumps({expression}, default=repr)" if expression else ""
-        reply = self.page.evaluate(_EXECUTE, [textwrap.dedent(setup), wrapped])
+        reply = self._evaluate(_EXECUTE, [textwrap.dedent(setup), wrapped], seconds)
         answer = reply.get("user_expressions", {}).get("value") if reply["status"] == "ok" else reply
         if answer is None:
             return None
@@ -225,7 +239,7 @@ class Notebook:
 
     def reload(self) -> None:
         """Save, load the page anew and wait until it is connected to the kernel, which ran on."""
-        self.page.evaluate("() => window.notebookPanel.context.save()")
+        self._evaluate("() => window.notebookPanel.context.save()")
         self.page.reload()
         self._attach()
 
@@ -252,12 +266,16 @@ class Notebook:
         self.server.shut_kernel_down(self.path)
 
     def _attach(self) -> None:
-        self.page.wait_for_function("() => window.jupyterapp?.shell", timeout=READY_MILLISECONDS)
+        self.page.wait_for_function("() => window.jupyterapp?.shell", timeout=READY_SECONDS * 1000)
         if self.server.application == "notebook":
             current = "() => window.jupyterapp.shell.currentWidget?.sessionContext"
-            self.page.wait_for_function(current, timeout=READY_MILLISECONDS)
-        self.page.evaluate(_OPEN, self.path)
+            self.page.wait_for_function(current, timeout=READY_SECONDS * 1000)
+        self._evaluate(_OPEN, self.path)
         self.wait_idle()
+
+    def _evaluate(self, source: str, argument: Any = None, seconds: float = READY_SECONDS) -> Any:
+        """Value of an asynchronous function of the page, or playwright's error after so many seconds."""
+        return self.page.evaluate(_WITHIN % source, [argument, seconds * 1000])
 
     def _block(self, route: Route) -> None:
         self._on_outside(route.request.url)

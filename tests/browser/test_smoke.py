@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Error, expect
 
 from tests.browser.notebook import Notebook, NotebookError
 
@@ -119,15 +119,20 @@ def test_windowing_decides_on_cells_out_of_sight(notebook: Notebook, windowing: 
 
 
 def test_run_returns_while_the_cell_is_busy(notebook: Notebook) -> None:
-    wait = "import pathlib, time\nwhile not pathlib.Path('go').exists():\n    time.sleep(0.01)\nwent = True"
-    notebook.open([wait])
+    begin = "import pathlib, time\npathlib.Path('begun').touch()"
+    wait = "while not pathlib.Path('go').exists():\n    time.sleep(0.01)\nwent = True"
+    notebook.open([f"{begin}\n{wait}"])
+    begun, go = notebook.server.root / "begun", notebook.server.root / "go"
     notebook.run(0)
-    busy = "() => window.notebookPanel.sessionContext.session.kernel.status === 'busy'"
-    notebook.page.wait_for_function(busy)
-    (notebook.server.root / "go").touch()
+    while not begun.exists():
+        notebook.page.wait_for_timeout(50)
+    with pytest.raises(Error, match=r"no answer in 0\.2 s"):
+        notebook.wait_idle(seconds=0.2)
+    go.touch()
     notebook.wait_idle()
-    (notebook.server.root / "go").unlink()
     assert notebook.python("went") is True
+    for file in (begun, go):
+        file.unlink()
 
 
 def test_values_come_back_as_json_and_failures_as_tracebacks(notebook: Notebook) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import gc
 import warnings
@@ -22,6 +23,10 @@ from cnnviz_widgets.engine.objectives import activation
 from cnnviz_widgets.engine.recording import Recording
 from cnnviz_widgets.engine.regularizers import Regularizer
 from cnnviz_widgets.engine.steppers import Constant, Progress
+
+
+SMALL = Progress(0.02)
+"""The grey network's scores have little room: at a desired progress of 2 its 64 pixels would be black or white at once."""
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +61,7 @@ def _logged(log: list[str], name: str, method: Any) -> Any:
 
 def test_frame_zero_is_the_start_and_each_frame_has_its_own_score(grey_network: Network) -> None:
     unit = grey_network["2"][3]
-    frames = list(ascend(grey_network, unit, steps=4, seed=7))
+    frames = list(ascend(grey_network, unit, stepper=SMALL, steps=4, seed=7))
     assert [frame.step for frame in frames] == [0, 1, 2, 3, 4]
     noise = torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(7)) * 10 / 255 + 0.4
     assert torch.allclose(frames[0].image, noise, atol=1e-6)
@@ -141,10 +146,10 @@ def test_regularizers_act_in_the_order_of_the_list(grey_network: Network) -> Non
     images = {}
     for priors in ([first, second], [second, first]):
         log.clear()
-        images[priors[0]] = list(ascend(grey_network, unit, regularizers=priors, steps=1))[-1].image
+        images[priors[0]] = list(ascend(grey_network, unit, regularizers=priors, stepper=SMALL, steps=1))[-1].image
         assert log == (["first", "second"] if priors[0] is first else ["second", "first"])
     assert not torch.equal(images[first], images[second])
-    assert torch.allclose(images[first] - images[second], torch.tensor(0.01), atol=1e-6)
+    assert torch.allclose(images[second] - images[first], torch.tensor(-0.01), atol=1e-6)
 
 
 def test_every_starts_at_step_zero(grey_network: Network) -> None:
@@ -195,7 +200,7 @@ def test_a_transformation_is_what_the_network_sees(grey_network: Network) -> Non
             return image.flip(3)
 
     unit = grey_network["2"][3]
-    frames = list(ascend(grey_network, unit, regularizers=[_Flip()], steps=2))
+    frames = list(ascend(grey_network, unit, regularizers=[_Flip()], stepper=SMALL, steps=2))
     for frame in frames:
         assert float(frame.score) == pytest.approx(score_of(grey_network, frame.image.flip(3), "2", 3), rel=1e-5)
     # differentiated through: the flipped image of a flipped start climbs like the start itself
@@ -350,11 +355,9 @@ def test_the_callers_gradient_mode_does_not_matter(grey_network: Network, mode: 
 
 
 def test_double_and_half_precision(grey_network: Network) -> None:
-    import copy
-
     for dtype in (torch.float64, torch.bfloat16):
         net = Network(copy.deepcopy(grey_network.module).to(dtype), grey_network.input)
-        *_, last = frames = list(ascend(net, net["2"][3], "yosinski-4", steps=3))
+        *_, last = frames = list(ascend(net, net["2"][3], "yosinski-3", stepper=SMALL, steps=3))
         assert last.image.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
         assert float(last.score) > float(frames[0].score)
 
@@ -420,7 +423,7 @@ def test_a_healthy_run_warns_of_nothing(grey_network: Network) -> None:
         warnings.simplefilter("error")
         result = maximize(grey_network, grey_network.output[1], "yosinski-4", steps=3, copies=2)
     assert result.notes == ("", "")
-    assert result.labels == ("1", "1") or result.labels == ("7[1]", "7[1]")
+    assert result.labels == ("7[1]", "7[1]")
     assert dataclasses.replace(result.recipe, steps=1000) == recipes.get("yosinski-4")
 
 

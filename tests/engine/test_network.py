@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import warnings
 from typing import Any
 
@@ -94,7 +95,7 @@ def test_what_is_no_module_is_refused() -> None:
         Network("torchvision/alexnet", spec())  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("wrap", [nn.DataParallel, lambda m: torch.compile(m, backend="eager")])
+@pytest.mark.parametrize("wrap", [nn.DataParallel, lambda m: torch.compile(m, backend=refused)])
 def test_wrappers_are_looked_through(wrap: Any) -> None:
     module = small()
     network = Network(wrap(module), spec())
@@ -104,9 +105,13 @@ def test_wrappers_are_looked_through(wrap: Any) -> None:
     torch.testing.assert_close(network.activations(image, "4")["4"], module(image))
 
 
+def refused(graph: Any, examples: Any) -> Any:
+    raise AssertionError("compiled code was run")
+
+
 def test_compiled_parts_run_as_they_were_written() -> None:
     module = small()
-    compiled = torch.compile(nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU()), backend="eager")
+    compiled = torch.compile(nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU()), backend=refused)
     whole = nn.Sequential(module[0], compiled, *list(module)[1:])
     network = Network(whole, spec())
     assert network.path == "shadow"
@@ -116,10 +121,14 @@ def test_compiled_parts_run_as_they_were_written() -> None:
     torch.testing.assert_close(network.activations(image, "1._orig_mod.1")["1._orig_mod.1"], expected)
 
     in_place = small()
-    in_place.compile(backend="eager")
+    in_place.compile(backend=refused)
     network = Network(in_place, spec())
     assert list(network.layers) == ["0", "1", "2", "3", "4"]
     assert network.path == "shadow"
+    assert in_place._compiled_call_impl is not None
+    in_place.lock = threading.Lock()  # can't be copied
+    assert network.path == "borrowed"
+    network.activations(image, "4")
     assert in_place._compiled_call_impl is not None
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 from cnnviz_widgets.engine.input_spec import InputSpec
 from cnnviz_widgets.engine.network import Network
@@ -250,8 +250,9 @@ def test_a_forward_that_catches_exceptions_is_still_stopped() -> None:
     assert tally.names == ["first"]
 
 
+@pytest.mark.parametrize("early_stop", [True, False])
 @pytest.mark.parametrize("name", ["conv", "inner.0", "inner.2", "fc"])
-def test_checkpointed_parts_run_again_without_being_recorded(name: str) -> None:
+def test_checkpointed_parts_run_again_without_being_recorded(name: str, early_stop: bool) -> None:
     class Checkpointed(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -266,7 +267,7 @@ def test_checkpointed_parts_run_again_without_being_recorded(name: str) -> None:
     module = Checkpointed()
     network = Network(module, SMALL)
     images = torch.rand(1, 3, 8, 8, requires_grad=True)
-    with network.recording(name) as record:
+    with network.recording(name) as record, set_checkpoint_early_stop(early_stop):
         for _ in range(2):
             (slope,) = torch.autograd.grad(record(images)[name].sum(), images)
     parts = [module.conv, *module.inner]
@@ -284,6 +285,8 @@ def test_closing_lets_go_of_everything(grey_network: Network) -> None:
     record.close()
     record.close()
     assert record.output is None
+    with pytest.raises(RuntimeError, match="this recording is closed"):
+        record(torch.rand(1, 1, 8, 8))
 
 
 def test_an_empty_list_of_names_gives_the_output(grey_network: Network) -> None:

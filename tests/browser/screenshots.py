@@ -1,0 +1,138 @@
+"""The pictures in docs/images, taken of panels in JupyterLab: ``python -m tests.browser.screenshots``.
+
+No test: run it by ``make screenshots`` after the look of a panel has changed, and look at what it made. Names of pictures
+as arguments make only these.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Locator, expect, sync_playwright
+
+from tests import chromium
+from tests.browser.notebook import Notebook
+from tests.browser.server import REPOSITORY, Server
+
+FOLDER = REPOSITORY / "docs" / "images"
+MOST_BYTES = 290_000
+PATIENCE = 600_000
+
+LOADING = """
+import cnnviz_widgets as cnn
+
+net = cnn.load()
+images = cnn.ImageSet.samples()
+selection = cnn.Selection(net, images)
+"""
+
+
+def filters(notebook: Notebook) -> Locator:
+    """The first layer, similar filters side by side."""
+    show(notebook, "panel = cnn.FilterPanel(net, selection=selection); panel")
+    notebook.python("", "selection.layer = net['conv_stem']; panel.order.value = 'similarity'")
+    return drawn(notebook)
+
+
+def activations(notebook: Notebook) -> Locator:
+    """A cat in an early layer, with a channel that sees its eyes and whiskers."""
+    show(notebook, "panel = cnn.ActivationPanel(net, selection=selection); panel")
+    notebook.python("", "selection.unit = net['bn1'][6]")
+    return drawn(notebook)
+
+
+def maximization(notebook: Notebook) -> Locator:
+    """A flamingo after 300 steps, paused."""
+    show(notebook, "panel = cnn.MaximizationPanel(net, 'yosinski-3', selection=selection); panel")
+    notebook.python("", "selection.unit = net.unit('flamingo'); panel.wait()")
+    notebook.python("", "panel.numbers['steps'].value = 300; panel.run()")
+    expect(notebook.locator(".cnnviz-player-status")).to_contain_text("finished", timeout=PATIENCE)
+    return drawn(notebook)
+
+
+def recipes(notebook: Notebook) -> Locator:
+    """One class by each recipe, side by side."""
+    cell = """
+    from cnnviz_widgets.engine import display
+
+    goal, pictures, captions = net.unit("flamingo"), [], []
+    for name in cnn.recipes.names():
+        result = cnn.maximize(net, goal, name, steps=60 if name == "none" else 200)
+        probability = dict(net.classify(result.image, k=1000)[0])["flamingo"]
+        pictures += result.picture("percentile")
+        captions.append(f"{name}\\nflamingo {probability:.1%}")
+    sheet = Image.new("RGB", (236 * len(pictures) + 12, 276), "white")
+    for number, one in enumerate(zip(pictures, captions)):
+        sheet.paste(display.captioned([one[0]], [one[1]]), (236 * number, 0))
+    sheet
+    """
+    show(notebook, "from PIL import Image", cell)
+    return notebook.output(2).locator("img")
+
+
+SCENES: dict[str, Callable[[Notebook], Locator]] = {
+    scene.__name__: scene for scene in (filters, activations, maximization, recipes)
+}
+
+
+def show(notebook: Notebook, *cells: str) -> None:
+    """Open a notebook in a wide window without side bars, and run it."""
+    notebook.open([LOADING, *cells])
+    notebook.page.set_viewport_size({"width": 1320, "height": 1500})
+    notebook.page.evaluate("() => window.jupyterapp.commands.execute('application:toggle-left-area')")
+    notebook.run_all(seconds=PATIENCE / 1000)
+
+
+def drawn(notebook: Notebook) -> Locator:
+    """The panel, once it has drawn all that was asked for and the browser shows it."""
+    notebook.python("", "panel.wait()")
+    notebook.page.mouse.move(2, 2)
+    notebook.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    notebook.page.wait_for_load_state("networkidle")
+    return notebook.locator(".cnnviz-panel")
+
+
+def save(picture: bytes, path: Path) -> None:
+    """Write a PNG below `MOST_BYTES`, with fewer colours where it must be."""
+    with Image.open(io.BytesIO(picture)) as opened:
+        full = opened.convert("RGB")
+    for colors in (0, 256, 128, 64):
+        kept = full.quantize(colors, dither=Image.Dither.NONE) if colors else full
+        buffer = io.BytesIO()
+        kept.save(buffer, "PNG", optimize=True)
+        if buffer.tell() <= MOST_BYTES:
+            break
+    path.write_bytes(buffer.getvalue())
+    sys.stdout.write(f"{path.relative_to(REPOSITORY)}: {full.width} × {full.height}, {buffer.tell() // 1000} kB\n")
+
+
+def main(names: Sequence[str]) -> int:
+    """Make the pictures of these names, or all."""
+    if unknown := set(names) - set(SCENES):
+        sys.stderr.write(f"no picture {sorted(unknown)}; there are {', '.join(SCENES)}\n")
+        return 1
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        browser = chromium.launch(playwright)
+        server = Server("lab", Path(folder), {})
+        server.start()
+        try:
+            for name in names or SCENES:
+                notebook = Notebook(server, browser, f"picture-{name}")
+                picture = SCENES[name](notebook).screenshot()
+                notebook.check()
+                notebook.close()
+                save(picture, FOLDER / f"{name}.png")
+        finally:
+            server.stop()
+            browser.close()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

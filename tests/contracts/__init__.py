@@ -1,0 +1,1 @@
+"""Tests that run over whatever is registered: a new class is tested without a new test."""

@@ -1,0 +1,138 @@
+"""What all panels do alike: they follow training, replace those of the same cell, and tell what the kernel can't do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cnnviz_widgets import ActivationPanel, FilterPanel, MaximizationPanel, Network, Recipe
+from cnnviz_widgets.panels import Panel, _base
+from tests.panels.networks import grey
+from tests.panels.waiting import reach, until
+
+Keep = Callable[[Any], Any]
+
+
+def train(net: Network) -> None:
+    """One step of training, in place as an optimizer does it."""
+    optimizer = torch.optim.SGD(net.module.parameters(), lr=10.0)
+    net.module(torch.rand(2, 1, 8, 8)).square().sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+@pytest.mark.parametrize("panel", [FilterPanel, ActivationPanel])
+def test_training_redraws(keep: Keep, panel: type[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_base, "TRAINING_EVERY", 0.01)
+    net = grey()
+    made = keep(panel(net) if panel is FilterPanel else panel(net, np.eye(8, dtype=np.uint8)))
+    before = (made.grid.pixels, made.grid.ranges)
+    train(net)
+    until(lambda: (made.grid.pixels, made.grid.ranges) != before)
+    made.wait()
+    assert made.note.text == ""
+
+
+def test_nothing_is_drawn_while_the_weights_rest(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_base, "TRAINING_EVERY", 0.001)
+    looks, drawn = [], []
+    net = grey()
+    stamp = net.stamp
+    panel = keep(FilterPanel(net))
+    monkeypatch.setattr(panel, "_drawing", lambda: drawn.append("drew") or (lambda: None))
+    monkeypatch.setattr(net, "stamp", lambda: looks.append("looked") or stamp())
+    until(lambda: len(looks) > 20)
+    assert drawn == []
+
+
+def test_refresh_draws_at_once(keep: Keep) -> None:
+    net = grey()
+    panel = keep(FilterPanel(net))
+    net.module[0].weight.data.neg_()  # type: ignore[index]
+    before = panel.grid.pixels
+    panel.refresh()
+    panel.wait()
+    assert panel.grid.pixels != before
+
+
+@pytest.fixture
+def cell(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The request that a notebook's cell is run by; tests change it."""
+    request: dict[str, Any] = {"header": {"msg_id": "first"}, "metadata": {"cellId": "a"}}
+    monkeypatch.setattr(_base, "get_ipython", lambda: SimpleNamespace(get_parent=lambda: request))
+    monkeypatch.setattr(_base, "_panels_of_cells", {})
+    return request
+
+
+def test_running_the_cell_again_ends_what_it_made(keep: Keep, cell: dict[str, Any]) -> None:
+    panel = keep(MaximizationPanel(grey(), Recipe(steps=1_000_000)))
+    beside = keep(FilterPanel(grey()))
+    panel.run()
+    reach(panel, "running")
+    cell["header"] = {"msg_id": "second"}
+    keep(MaximizationPanel(grey()))
+    assert panel._closed
+    assert beside._closed
+    assert panel.state == "idle"
+
+
+def test_panels_of_other_cells_stay(keep: Keep, cell: dict[str, Any]) -> None:
+    panels: list[Panel] = [keep(FilterPanel(grey())) for _ in range(2)]
+    cell.update(header={"msg_id": "second"}, metadata={"cellId": "b"})
+    panels.append(keep(FilterPanel(grey())))
+    cell.update(header={"msg_id": "third"}, metadata={})
+    panels.append(keep(FilterPanel(grey())))
+    cell.update(header={"msg_id": "fourth"}, metadata={})
+    panels.append(keep(FilterPanel(grey())))
+    assert not any(panel._closed for panel in panels)
+
+
+def test_an_old_kernel_is_told_of_whatever_else_is_said(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_base.ipykernel, "__version__", "6.31.0")
+    waits = "With ipykernel 6.31.0, buttons and sliders wait for a running cell to end"
+    net = grey()
+    for panel in (FilterPanel, ActivationPanel, MaximizationPanel):
+        assert keep(panel(net)).remark.text.startswith(waits)
+    filters = keep(FilterPanel(net))
+    filters.selection.layer = net["1"]
+    filters.wait()
+    assert filters.remark.text.startswith(waits)
+    assert "has no kernel" in filters.remark.text
+
+
+def test_what_a_handler_raises_is_shown_and_the_panel_lives_on(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = grey()
+    panel = keep(FilterPanel(net))
+    panel.tree.set_state({"selected": "layer5"})
+    assert panel.note.kind == "error"
+    assert "no layer 'layer5'" in panel.note.text
+    panel.tree.set_state({"selected": "2"})
+    panel.wait()
+    assert panel.note.text == ""
+    assert panel.selection.layer == net["2"]
+
+
+def test_panels_on_one_selection_follow_each_other(keep: Keep) -> None:
+    net = grey()
+    activations = keep(ActivationPanel(net, np.eye(8, dtype=np.uint8)))
+    filters = keep(FilterPanel(net, selection=activations.selection))
+    climber = keep(MaximizationPanel(net, selection=activations.selection))
+    activations.tree.set_state({"selected": "2"})
+    for panel in (activations, filters, climber):
+        panel.wait()
+    activations.grid.set_state({"selected": 5})
+    for panel in (activations, filters, climber):
+        panel.wait()
+        assert panel.selection.unit == net["2"][5]
+        assert panel.tree.selected == "2"
+    assert filters.grid.selected == 4 * 5
+    assert climber.channel.value == 5
+    filters.close()
+    activations.grid.set_state({"selected": 1})
+    climber.wait()
+    assert climber.channel.value == 1

@@ -13,11 +13,11 @@ ROOT_FLAG := $(if $(filter 0,$(shell id -u)),--allow-root,)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all browser kernels check format bench clean moved
+.PHONY: help venv demo test test-all browser kernels check format bench screenshots clean moved
 
 help: ## this list
 	@echo "make TARGET, where TARGET is one of"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' Makefile
 	@echo "PYTHON=python3.12 chooses the interpreter of a new .venv, PIP_ARGS=... goes to pip install."
 
 venv: $(STAMP) ## .venv with the package (editable) and all that the demo and the tests need
@@ -83,6 +83,9 @@ bench: venv ## every file of benchmarks/, one after the other; ARGS go to each
 	@for file in benchmarks/[a-z]*.py; do \
 	  test -f "$$file" || continue; echo "== $$file"; $(RUN) "$$file" $(ARGS) || exit 1; \
 	done
+
+screenshots: venv browser ## the pictures in docs/images, taken anew; ARGS name some of them
+	$(RUN) -m tests.browser.screenshots $(ARGS)
 
 clean: ## remove .venv and all that was built
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache test-output

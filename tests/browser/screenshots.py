@@ -7,6 +7,7 @@ as arguments make only these.
 from __future__ import annotations
 
 import io
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -47,11 +48,14 @@ def activations(notebook: Notebook) -> Locator:
 
 
 def maximization(notebook: Notebook) -> Locator:
-    """A flamingo after 300 steps, paused."""
+    """A flamingo after some 300 steps, paused."""
     show(notebook, "panel = cnn.MaximizationPanel(net, 'yosinski-3', selection=selection); panel")
     notebook.python("", "selection.unit = net.unit('flamingo'); panel.wait()")
-    notebook.python("", "panel.numbers['steps'].value = 300; panel.run()")
-    expect(notebook.locator(".cnnviz-player-status")).to_contain_text("finished", timeout=PATIENCE)
+    notebook.python("", "panel.run()")
+    status = notebook.locator(".cnnviz-player-status")
+    expect(status).to_contain_text(re.compile("step 3[0-9][0-9] of"), timeout=PATIENCE)
+    notebook.python("", "panel.pause()")
+    expect(status).to_contain_text("paused", timeout=PATIENCE)
     return drawn(notebook)
 
 
@@ -101,14 +105,20 @@ def save(picture: bytes, path: Path) -> None:
     """Write a PNG below `MOST_BYTES`, with fewer colours where it must be."""
     with Image.open(io.BytesIO(picture)) as opened:
         full = opened.convert("RGB")
-    for colors in (0, 256, 128, 64):
-        kept = full.quantize(colors, dither=Image.Dither.NONE) if colors else full
+    for colors, dither in ((0, False), (256, True), (256, False), (128, False)):
+        kept = _reduced(full, colors, dither) if colors else full
         buffer = io.BytesIO()
         kept.save(buffer, "PNG", optimize=True)
         if buffer.tell() <= MOST_BYTES:
             break
     path.write_bytes(buffer.getvalue())
     sys.stdout.write(f"{path.relative_to(REPOSITORY)}: {full.width} × {full.height}, {buffer.tell() // 1000} kB\n")
+
+
+def _reduced(full: Image.Image, colors: int, dither: bool) -> Image.Image:
+    """The picture in so many colours, chosen for it; Pillow dithers only towards colours that it is given."""
+    palette = full.quantize(colors, Image.Quantize.MEDIANCUT, kmeans=3)
+    return full.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) if dither else palette
 
 
 def main(names: Sequence[str]) -> int:

@@ -60,11 +60,12 @@ def expect_other(canvas: Locator) -> None:
 
 
 def tile_click(panel: Locator) -> None:
-    """Click a tile that is not the chosen one: its frame moves there."""
+    """Click a tile that is not the chosen one, the first or one of the last row in sight: its frame moves there."""
     canvas = panel.locator("canvas.cnnviz-grid-canvas[data-drawn]").first
     settle(canvas)
     chosen = canvas.get_attribute("data-selected")
-    canvas.click(position={"x": 300, "y": 12} if chosen == "0" else {"x": 12, "y": 12})
+    height = canvas.evaluate("(canvas) => canvas.clientHeight")
+    canvas.click(position={"x": 12, "y": height - 16 if chosen == "0" else 12})
     expect_other(canvas)
     expect(canvas).not_to_have_attribute("data-selected", chosen or "")
 

@@ -11,6 +11,8 @@ KERNELS := .venv/kernels/6.31/.stamp .venv/kernels/7.3/.stamp
 ROOT_FLAG := $(if $(filter 0,$(shell id -u)),--allow-root,)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Threads that wait for each other sleep instead of spinning: the browser needs the cores, too.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-all browser kernels check format bench screenshots clean moved

@@ -21,7 +21,7 @@ from .engine.sources import WeightsError, load
 
 __version__ = version("cnnviz_widgets")
 
-_PANELS = ("ActivationPanel", "FilterPanel", "MaximizationPanel", "Selection")
+_PANELS = ("ActivationPanel", "FilterPanel", "MaximizationPanel", "Panel", "Selection")
 
 __all__ = [
     "Frame",

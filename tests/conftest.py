@@ -13,6 +13,10 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests import chromium as chromium_program
 
+# OpenMP's threads wait by spinning; where the tests share the cores with a browser and kernels, that made steps of an
+# ascent ten times slower. Read when torch is loaded, here and in the kernels that the tests start.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

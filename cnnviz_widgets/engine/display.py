@@ -17,7 +17,7 @@ Stretch = Literal["symmetric", "percentile", "none"]
 STRETCHES: tuple[str, ...] = get_args(Stretch)
 
 
-def stretched(image: Tensor, neutral: Tensor, stretch: str = "symmetric") -> Tensor:
+def stretched(image: Tensor, neutral: Tensor, stretch: str = "percentile") -> Tensor:
     """Images (B, C, H, W) in [0, 1], each stretched about the neutral colour (C, 1, 1), which becomes middle grey.
 
     ``"symmetric"``: the pixel farthest from neutral touches the end of the range, ``x / (2 max|x|) + 1/2`` as Yosinski et al.

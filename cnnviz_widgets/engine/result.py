@@ -70,7 +70,7 @@ class Result:
         """Per image the root mean square of its difference from the mean colour, in grey levels of 255, before stretching."""
         return display.contrast(self.image, self._neutral())
 
-    def picture(self, stretch: str = "symmetric", *, side: int = 0) -> list[Image.Image]:
+    def picture(self, stretch: str = "percentile", *, side: int = 0) -> list[Image.Image]:
         """The images as pictures; see `display.stretched` for what each stretch does.
 
         Parameters
@@ -81,7 +81,7 @@ class Result:
         shown = display.stretched(self.image, self._neutral(), stretch)
         return [display.picture(pixels, side=side) for pixels in display.pixels(shown)]
 
-    def captions(self, stretch: str = "symmetric") -> list[str]:
+    def captions(self, stretch: str = "percentile") -> list[str]:
         """Per image its goal, score and step, and how it is shown; ``ValueError`` for another stretch."""
         display.check(stretch)
         told = zip(self.labels, self.score.tolist(), self.step.tolist(), self.contrast, strict=True)
@@ -90,14 +90,14 @@ class Result:
             for label, score, step, contrast in told
         ]
 
-    def sheet(self, stretch: str = "symmetric") -> Image.Image:
+    def sheet(self, stretch: str = "percentile") -> Image.Image:
         """All images side by side with their captions."""
         return display.captioned(self.picture(stretch, side=224), self.captions(stretch))
 
     def _repr_png_(self) -> bytes:
         return self._png(self.sheet(), range(len(self.image)))
 
-    def save(self, path: str | PathLike[str], stretch: str = "symmetric") -> list[Path]:
+    def save(self, path: str | PathLike[str], stretch: str = "percentile") -> list[Path]:
         """Write the images as PNG files that carry their recipe, goal, digest, stretch and contrast as text chunks.
 
         One image goes to ``path``; of several the second goes to ``name-1.png`` and so on.
@@ -120,7 +120,7 @@ class Result:
             written.append(file)
         return written
 
-    def _png(self, shown: Image.Image, numbers: Sequence[int], stretch: str = "symmetric") -> bytes:
+    def _png(self, shown: Image.Image, numbers: Sequence[int], stretch: str = "percentile") -> bytes:
         told = PngInfo()
         facts = {
             "objective": "\n".join(repr(self.objectives[number]) for number in numbers),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,15 @@ from cnnviz_widgets.engine.steppers import Constant, Progress
 
 SMALL = Progress(0.02)
 """The grey network's scores have little room: at a desired progress of 2 its 64 pixels would be black or white at once."""
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Small tensors gain nothing from more threads, and lose much on a machine that is busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def score_of(net: Network, image: Tensor, layer: str, channel: int) -> float:

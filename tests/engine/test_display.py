@@ -40,7 +40,7 @@ def test_symmetric_takes_the_farthest_pixel_to_the_end() -> None:
     image[0, 1, 0, 0] += 0.02
     image[0, 2, 1, 1] -= 0.01
     image[1, 0, 0, 0] -= 0.1
-    shown = display.stretched(image, NEUTRAL)
+    shown = display.stretched(image, NEUTRAL, "symmetric")
     assert shown[0, 1, 0, 0].item() == pytest.approx(1)
     assert shown[0, 2, 1, 1].item() == pytest.approx(0.25, abs=1e-5)
     # each image by its own farthest pixel

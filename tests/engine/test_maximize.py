@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -16,6 +17,15 @@ from cnnviz_widgets.engine.ascent import ascend, maximize
 from cnnviz_widgets.engine.network import Network
 from cnnviz_widgets.engine.regularizers import Regularizer
 from cnnviz_widgets.engine.steppers import Constant
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Small tensors gain nothing from more threads, and lose much on a machine that is busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,9 @@ def control(name: str, knob: Knob, value: Any) -> widgets.Widget:
     if knob.scale == "log":
         return _logarithmic(knob, value, shared)
     low, high = min(knob.low, value), max(knob.high, value)
-    return widgets.FloatSlider(value=value, min=low, max=high, step=_step(low, high), readout_format=".4g", **shared)
+    step = _step(low, high)
+    places = max(0, -math.floor(math.log10(step)))
+    return widgets.FloatSlider(value=value, min=low, max=high, step=step, readout_format=f".{places}f", **shared)
 
 
 def _logarithmic(knob: Knob, value: float, shared: dict[str, Any]) -> widgets.Widget:

@@ -68,7 +68,9 @@ class FilterPanel(Panel):
             control.observe(self._user(lambda change: self.refresh()), "value")
         self.tree.observe(self._user(self._layer_chosen), "selected")
         self.grid.observe(self._user(self._tile_chosen), "selected")
-        return [beside([self.tree], [widgets.HBox([self.scale, self.order, self.only]), self.grid])]
+        menus = widgets.HBox([self.scale, self.order, self.only])
+        menus.add_class("cnnviz-wrap")
+        return [beside([self.tree], [menus, self.grid])]
 
     @property
     def layer(self) -> Layer | None:

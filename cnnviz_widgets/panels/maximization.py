@@ -291,10 +291,15 @@ class MaximizationPanel(Panel):
             # a small network makes thousands of steps a second; the browser hears of those whose picture it gets
             if frame is not None and progress.state == "running" and not self._take(frame) and not changed:
                 return
+            resting = frame if progress.state in RESTING else None
+            if resting is not None:
+                self._rest(resting)
             self.player.assign(status=self._status(progress), total=progress.steps)
-            if progress.state in RESTING and frame is not None:
-                self._rest(frame, classify=progress.error is None)
             self._enable(progress)
+            if resting is not None:
+                if progress.error is None:
+                    self._note_classes(resting, at_once=True)
+                self._show_classes(resting.step)
             if progress.error is None and frame is not None and any(frame.notes):
                 self.note.show(" ".join(note for note in frame.notes if note), kind="error")
 
@@ -305,12 +310,9 @@ class MaximizationPanel(Panel):
         self._note_classes(frame)
         return self.player.offer(frame.step, frame.score.tolist(), lambda: _encoded(self._picture(frame), "JPEG"))
 
-    def _rest(self, frame: Frame, classify: bool) -> None:
-        if classify:
-            self._note_classes(frame, at_once=True)
+    def _rest(self, frame: Frame) -> None:
         self.player.caption = self._caption(frame)
         self.player.rest(frame.step, frame.score.tolist(), _encoded(self._picture(frame), "PNG"))
-        self._show_classes(frame.step)
 
     def _picture(self, frame: Frame) -> Image.Image:
         shown = display.stretched(frame.image, self._neutral(frame.image), self.stretch.value)

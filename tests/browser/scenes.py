@@ -56,7 +56,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Drift(cnn.regularizers.Regularizer):
-    """Everything a pixel to the right, so that no two frames are alike."""
+    """Everything a pixel to the right, so that frames differ."""
 
     pixels: int = cnn.knob(1, low=0, high=4)
 
@@ -64,6 +64,7 @@ class Drift(cnn.regularizers.Regularizer):
         return x.roll(self.pixels, -1)
 
 
+selection.unit = net.output[3]
 m = cnn.MaximizationPanel(net, cnn.Recipe(regularizers=[Drift()], steps=1_000_000), selection=selection)
 m
 '''
@@ -124,6 +125,14 @@ class Climber:
         """The picture on the screen."""
         return self.notebook.canvas_pixels(self.picture)
 
+    def run(self) -> None:
+        """Press Run, until frames of the new run are drawn one after the other."""
+        former = self.picture.get_attribute("data-run")
+        self.press("Run")
+        begun = "([canvas, former]) => (canvas.dataset.run ?? null) !== former"
+        self.notebook.page.wait_for_function(begun, arg=[self.picture.element_handle(), former], timeout=60_000)
+        self.goes_on()
+
     def goes_on(self, frames: int = 3) -> None:
         """Until that many more frames are drawn, and the steps have grown with them."""
         step, number = self.step, self.number
@@ -131,6 +140,14 @@ class Climber:
         handle = self.picture.element_handle()
         self.notebook.page.wait_for_function(grown, arg=[handle, number + frames], timeout=60_000)
         assert self.step > step
+
+    def changes(self, before: Pixels) -> None:
+        """Until the picture is another one."""
+        for _ in range(200):
+            if self.pixels().digest != before.digest:
+                return
+            self.notebook.page.wait_for_timeout(50)
+        raise AssertionError("the picture stays the same")
 
     def shows(self, text: str) -> None:
         """Until the status contains this."""

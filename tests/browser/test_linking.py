@@ -50,9 +50,8 @@ def test_a_click_on_a_channel_moves_all_panels(notebook: Notebook, scene: str) -
     focus = activations.locator(".cnnviz-grid").last
     expect(focus.locator(".cnnviz-caption")).to_have_text(f"{layer}[{channel}] on the image")
     if notebook.python("f._tiles.rows is None"):
-        expect(filters.locator(".cnnviz-grid canvas")).to_have_attribute(
-            "data-selected", "".join(str(notebook.python(f"int((f._tiles.order == {channel}).nonzero()[0][0])")))
-        )
+        place = notebook.python(f"int((f._tiles.order == {channel}).nonzero()[0][0])")
+        expect(filters.locator(".cnnviz-grid canvas")).to_have_attribute("data-selected", str(place))
 
     slider = climber.slider("channel")
     slider.focus()
@@ -64,8 +63,7 @@ def test_a_click_on_a_channel_moves_all_panels(notebook: Notebook, scene: str) -
         box_.scroll_into_view_if_needed()
         notebook.screenshot(f"linking-{scene}-{title}")
 
-    climber.press("Run")
-    climber.goes_on()
+    climber.run()
     activations.locator(".cnnviz-tree-row[data-path]:visible").last.click()
     expect(climber.remark).to_contain_text("This run still climbs")
     climber.press("Stop")

@@ -105,7 +105,7 @@ def test_keys_stay_in_the_panel_in_notebook7(notebook7: Notebook) -> None:
     active = "() => window.notebookPanel.content.activeCellIndex"
     seed = climber.slider("seed")
     seed.focus()
-    before = notebook7.page.evaluate(active)
+    assert notebook7.page.evaluate(active) == 1
     for key, expected in (
         ("ArrowRight", 1),
         ("ArrowUp", 2),
@@ -122,18 +122,22 @@ def test_keys_stay_in_the_panel_in_notebook7(notebook7: Notebook) -> None:
     assert value_of(seed) == raised
     seed.press("PageDown")
     notebook7.until("m.recipe.seed == 0")
+    assert notebook7.page.evaluate(active) == 1
 
+    notebook7.python("", setup="selection.layer = net['0']")
     grid = notebook7.locator(".cnnviz-panel").last.locator(".cnnviz-grid").first
+    expect(grid.locator("canvas")).to_have_attribute("data-count", "8")
+    expect(grid.locator("canvas")).to_be_visible()
     grid.locator(".cnnviz-grid-viewport").focus()
     for key, expected in (("End", 7), ("Home", 0), ("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1)):
         grid.locator(".cnnviz-grid-viewport").press(key)
         notebook7.until(f"selection.unit.channel == {expected}")
-    assert notebook7.page.evaluate(active) == before
+    assert notebook7.page.evaluate(active) == 2
 
-    climber.press("Run")
-    climber.goes_on()
+    climber.run()
     climber.press("Pause")
     climber.shows("paused")
+    climber.rests_right()
     rested = climber.step
     climber.scrubber.focus()
     climber.scrubber.press("Home")

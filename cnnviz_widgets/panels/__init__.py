@@ -1,6 +1,7 @@
 """What the user sees: the engine's answers in views, with ipywidgets controls around them."""
 
-from ._base import Panel, Selection
+from ._base import Panel
+from ._selection import Selection
 from .activations import ActivationPanel
 from .filters import FilterPanel
 from .maximization import MaximizationPanel

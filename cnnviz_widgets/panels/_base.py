@@ -1,4 +1,4 @@
-"""``Panel``: what the panels share, and ``Selection``, the one thing they share with each other.
+"""``Panel``: what the panels have in common.
 
 A panel does not compute; it asks the engine, on a worker thread, and hands the answer to views. Handlers of widget messages
 run on whatever thread the kernel likes, so they only change the selection or put a request.
@@ -14,121 +14,20 @@ from typing import Any, ClassVar
 
 import ipykernel
 import ipywidgets as widgets
-import traitlets
 from IPython import get_ipython
 
 from cnnviz_widgets.engine import colormaps
-from cnnviz_widgets.engine.images import ImageSet
-from cnnviz_widgets.engine.layers import Layer, Unit, shape_text
+from cnnviz_widgets.engine.layers import shape_text
 from cnnviz_widgets.engine.network import Network
 from cnnviz_widgets.engine.tiles import Tiles
 from cnnviz_widgets.views import ImageGrid, LayerTree, Note
 from cnnviz_widgets.views._base import free_route
 
 from ._runner import Latest
+from ._selection import Selection
 
 TRAINING_EVERY = 1.0
 """Seconds between two looks at whether the weights have changed."""
-
-
-class Selection(traitlets.HasTraits):
-    """What the panels look at; panels on one selection follow each other.
-
-    Attributes
-    ----------
-    network
-        The `Network`.
-    layer, unit
-        The chosen `Layer` and `Unit`. They belong together: another layer brings its first unit, another unit its layer.
-    images
-        An `ImageSet`; whatever counts as images becomes one.
-    image
-        The chosen image: an id of ``images``, or an image of its own, as an upload is; None without images.
-
-    Examples
-    --------
-    >>> from torch import nn
-    >>> from cnnviz_widgets import InputSpec, Network
-    >>> net = Network(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()), InputSpec(size=(1, 8, 8)))
-    >>> selection = Selection(net)
-    >>> selection.unit = net["1"][3]
-    >>> selection.layer.name
-    '1'
-    """
-
-    network = traitlets.Instance(Network)
-    layer = traitlets.Instance(Layer)
-    unit = traitlets.Instance(Unit)
-    image = traitlets.Any(None, allow_none=True)
-    images = traitlets.Any()
-
-    def __init__(self, network: Network, images: Any = ()) -> None:
-        _check_network(network)
-        collection = ImageSet.of(images)
-        layer = network.main_layers[0]
-        super().__init__(
-            network=network,
-            layer=layer,
-            unit=layer[0],
-            images=collection,
-            image=collection.ids[0] if len(collection) else None,
-        )
-
-    @classmethod
-    def of(cls, network: Network, images: Any = (), selection: Selection | None = None) -> Selection:
-        """The selection to look at: the given one, with other images where some are given, else a new one.
-
-        Raises
-        ------
-        TypeError, ValueError
-            No `Network`, or another one than the given selection's.
-        """
-        _check_network(network)
-        if selection is None:
-            return cls(network, images)
-        if selection.network is not network:
-            raise ValueError(
-                f"the selection looks at another network, {selection.network.name}; set selection.network = net for all "
-                "panels on it, or leave selection out"
-            )
-        if len(collection := ImageSet.of(images)):
-            selection.images = collection
-        return selection
-
-    @traitlets.validate("images")
-    def _as_images(self, proposal: Any) -> ImageSet:
-        return ImageSet.of(proposal["value"])
-
-    @traitlets.validate("layer")
-    def _known_layer(self, proposal: Any) -> Layer:
-        return self.network[proposal["value"].name]
-
-    @traitlets.validate("unit")
-    def _known_unit(self, proposal: Any) -> Unit:
-        unit = proposal["value"]
-        if self.network.layers.get(unit.layer.name) != unit.layer:
-            raise traitlets.TraitError(f"{unit} is no unit of this network; net[layer][channel] gives one")
-        return unit
-
-    @traitlets.observe("layer")
-    def _layer_changed(self, change: Any) -> None:
-        if self.unit.layer != change["new"]:
-            self.unit = change["new"][0]
-
-    @traitlets.observe("unit")
-    def _unit_changed(self, change: Any) -> None:
-        if self.layer != change["new"].layer:
-            self.layer = change["new"].layer
-
-    @traitlets.observe("network")
-    def _network_changed(self, change: Any) -> None:
-        if change["old"] is not traitlets.Undefined and change["old"] is not None:
-            self.unit = change["new"].main_layers[0][0]
-
-    @traitlets.observe("images")
-    def _images_changed(self, change: Any) -> None:
-        if change["old"] is not traitlets.Undefined:
-            self.image = self.images.ids[0] if len(self.images) else None
 
 
 class Panel(widgets.VBox):
@@ -275,14 +174,6 @@ class Panel(widgets.VBox):
 
     def _tell_code(self) -> None:
         self._code.text = self.code() if self._show_code.value else ""
-
-
-def _check_network(network: Any) -> None:
-    if not isinstance(network, Network):
-        raise TypeError(
-            f"{type(network).__name__} was given; expected a Network: cnn.load(...) or "
-            "cnn.Network(module, cnn.InputSpec(size=...))"
-        )
 
 
 def _kernel_remark() -> str:

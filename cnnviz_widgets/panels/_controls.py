@@ -19,6 +19,11 @@ Changed = Callable[[Any], None]
 _LABEL = {"description_width": "150px"}
 
 
+def wide() -> dict[str, Any]:
+    """A look for each control; one layout among several would hide them all together."""
+    return {"style": dict(_LABEL), "layout": widgets.Layout(width="98%")}
+
+
 def control(name: str, knob: Knob, value: Any) -> widgets.Widget:
     """A widget for one field: a menu for choices, a box for a truth value, else a slider, whose ends give way to a value
     beyond them."""

@@ -19,7 +19,8 @@ from cnnviz_widgets.engine.layers import Layer, Unit
 from cnnviz_widgets.engine.network import Network
 from cnnviz_widgets.views import BarChart, ImageGrid, ImageUpload
 
-from ._base import Panel, Selection, beside, fill_tree, layer_tree, show_tiles
+from ._base import Panel, beside, fill_tree, layer_tree, show_tiles
+from ._selection import Selection
 
 MOST_BARS = 20
 FOCUS_SIDE = 448

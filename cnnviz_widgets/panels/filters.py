@@ -15,7 +15,8 @@ from cnnviz_widgets.engine.network import Network
 from cnnviz_widgets.engine.tiles import Tiles
 from cnnviz_widgets.views import ImageGrid
 
-from ._base import Panel, Selection, beside, fill_tree, layer_tree, show_tiles
+from ._base import Panel, beside, fill_tree, layer_tree, show_tiles
+from ._selection import Selection
 
 MOST_TILES = 2048
 """More tiles than this can't be told apart on a screen; one filter's can then be chosen."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,33 +13,19 @@ from torch import Tensor
 
 from cnnviz_widgets.engine import display, recipes
 from cnnviz_widgets.engine.ascent import Best, Frame, ascend, goal_name
-from cnnviz_widgets.engine.knobs import knobs_of
 from cnnviz_widgets.engine.layers import Unit
 from cnnviz_widgets.engine.network import Network
 from cnnviz_widgets.engine.objectives import Objective, activation
 from cnnviz_widgets.engine.recipes import Recipe
-from cnnviz_widgets.engine.regularizers import Regularizer
 from cnnviz_widgets.engine.result import Result
-from cnnviz_widgets.engine.steppers import Stepper
-from cnnviz_widgets.views import BarChart, FramePlayer
+from cnnviz_widgets.views import FramePlayer
 
-from ._base import Panel, Selection, beside, fill_tree, layer_tree
-from ._controls import ChoiceControls, MemberControls, RegularizerControls, control, put
+from ._base import Panel, beside, fill_tree, layer_tree
+from ._controls import wide
+from ._recipe_controls import CUSTOM, RecipeControls
 from ._runner import OVER, RESTING, Progress, Run
-
-CLASSES_SHOWN = 5
-CLASSES_EVERY = 0.5
-"""Seconds between two looks at the classes of a running ascent's frame."""
-CUSTOM = "as set below"
-
-_SAID = {
-    "preparing": "preparing",
-    "running": "running",
-    "paused": "paused",
-    "finished": "finished",
-    "stopped": "stopped",
-    "failed": "failed",
-}
+from ._selection import Selection
+from ._top_classes import TopClasses
 
 
 class MaximizationPanel(Panel):
@@ -81,13 +66,10 @@ class MaximizationPanel(Panel):
         selection: Selection | None = None,
     ) -> None:
         self._begin_with = recipes.get(recipe)
-        self._chunk = self._begin_with.chunk
         self._number = 0
         self._best: Best | None = None
         self._goal: Objective | None = None
         self._climbed: Network | None = None
-        self._classes: dict[int, list[tuple[str, float]]] = {}
-        self._classes_at = 0.0
         self._told_last = ""
         self._reporting = threading.RLock()
         super().__init__(Selection.of(network, selection=selection))
@@ -98,19 +80,16 @@ class MaximizationPanel(Panel):
             raise
 
     def _build(self) -> list[widgets.Widget]:
-        changed = self._user(self._recipe_changed)
         self.tree = layer_tree(self.network, self.selection.layer.name, max_height=260)
-        self.channel = widgets.IntSlider(min=0, max=0, description="channel", **_wide())
+        self.channel = widgets.IntSlider(min=0, max=0, description="channel", **wide())
         self.neuron = widgets.Checkbox(value=False, description="only the neuron in the centre", indent=False)
         self.label = widgets.Combobox(
-            description="class", placeholder="type a class name", ensure_option=True, **_wide()
+            description="class", placeholder="type a class name", ensure_option=True, **wide()
         )
-        self.menu = widgets.Dropdown(options=[*recipes.names(), CUSTOM], description="recipe", **_wide())
-        self.regularizers = RegularizerControls(Regularizer, changed)
-        self.stepper = ChoiceControls(Stepper, changed, "step rule")
-        self.start = MemberControls(type(self._begin_with.parameterization), changed, self._begin_with.parameterization)
-        fields = {name: getattr(self._begin_with, name) for name in ("steps", "seed")}
-        self.numbers = {name: control(name, knobs_of(Recipe)[name], value) for name, value in fields.items()}
+        self.controls = RecipeControls(self._begin_with, self._user(self._recipe_changed))
+        self.menu = self.controls.menu
+        self.regularizers, self.stepper = self.controls.regularizers, self.controls.stepper
+        self.start, self.numbers = self.controls.start, self.controls.numbers
         self.player = FramePlayer()
         self.stretch = widgets.Dropdown(
             options=list(display.STRETCHES),
@@ -118,10 +97,9 @@ class MaximizationPanel(Panel):
             description="stretch",
             layout=widgets.Layout(width="auto"),
         )
-        self.classes = BarChart(unit="%", high=1.0)
+        self._seen_as = TopClasses()
+        self.classes = self._seen_as.bars
         self.buttons = self._make_buttons()
-        for widget in self.numbers.values():
-            widget.observe(changed, "value")
         self.menu.observe(self._user(self._preset_chosen), "value")
         self.tree.observe(self._user(self._layer_chosen), "selected")
         for control_ in (self.channel, self.neuron):
@@ -129,8 +107,7 @@ class MaximizationPanel(Panel):
         self.label.observe(self._user(self._label_chosen), "value")
         self.stretch.observe(self._user(lambda change: self._report_again()), "value")
         self.player.observe(self._user(lambda change: self._looked_back()), "looking_at")
-        left = [self.tree, self.label, self.channel, self.neuron, self.menu, self.regularizers.box, self.stepper.box]
-        left += [self.start.box, *self.numbers.values()]
+        left = [self.tree, self.label, self.channel, self.neuron, *self.controls.column]
         bar = widgets.HBox(list(self.buttons.values()))
         bar.add_class("cnnviz-wrap")
         row = beside(left, [bar, self.player, self.stretch, self.classes])
@@ -164,13 +141,7 @@ class MaximizationPanel(Panel):
     @property
     def recipe(self) -> Recipe:
         """The recipe as the controls stand."""
-        return Recipe(
-            parameterization=self.start.make(),
-            regularizers=self.regularizers.make(),
-            stepper=self.stepper.make(),
-            chunk=self._chunk,
-            **{name: int(widget.value) for name, widget in self.numbers.items()},
-        )
+        return self.controls.recipe
 
     @recipe.setter
     def recipe(self, recipe: str | Recipe) -> None:
@@ -179,31 +150,18 @@ class MaximizationPanel(Panel):
 
     def _show_recipe(self, recipe: Recipe) -> None:
         with self._own_changes():
-            self.start.check(recipe.parameterization)
-            self.regularizers.show(recipe.regularizers)
-            self.stepper.show(recipe.stepper)
-            self.start.show(recipe.parameterization)
-            for field, widget in self.numbers.items():
-                put(widget, getattr(recipe, field))
-            self._chunk = recipe.chunk
-            self.menu.value = self._preset()
+            self.controls.show(recipe)
         self._tell_code()
-
-    def _preset(self) -> str:
-        """The name of the preset that the controls make, whatever the seed."""
-        made = self.recipe.replace(seed=0)
-        return next((name for name in recipes.names() if recipes.get(name).replace(seed=0) == made), CUSTOM)
 
     def _recipe_changed(self, change: Any) -> None:
         with self._own_changes():
-            self.menu.value = self._preset()
+            self.menu.value = self.controls.preset
         self._tell_code()
         self._steer()
 
     def _preset_chosen(self, change: Any) -> None:
         if change["new"] != CUSTOM:
-            kept = int(self.numbers["seed"].value)
-            self._show_recipe(recipes.get(change["new"]).replace(seed=kept))
+            self._show_recipe(recipes.get(change["new"]).replace(seed=self.recipe.seed))
             self._steer()
 
     def _steer(self) -> None:
@@ -236,7 +194,7 @@ class MaximizationPanel(Panel):
             self._number += 1
             number = self._number
             self._goal, self._climbed, self._best = activation(unit), network, Best(recipe)
-            self._classes, self._classes_at = {}, 0.0
+            self._seen_as.begin(network)
             self.player.start(number, total_steps=recipe.steps)
             self.note.show("")
             begun = self._run = Run(
@@ -298,8 +256,8 @@ class MaximizationPanel(Panel):
             self._enable(progress)
             if resting is not None:
                 if progress.error is None:
-                    self._note_classes(resting, at_once=True)
-                self._show_classes(resting.step)
+                    self._seen_as.look(resting, at_once=True)
+                self._seen_as.show(resting.step)
             if progress.error is None and frame is not None and any(frame.notes):
                 self.note.show(" ".join(note for note in frame.notes if note), kind="error")
 
@@ -307,7 +265,8 @@ class MaximizationPanel(Panel):
         """Take a frame on the way in; whether its picture went to the browser."""
         assert self._best is not None
         self._best.add(frame)
-        self._note_classes(frame)
+        if self._seen_as.look(frame) and self.player.looking_at < 0:
+            self._seen_as.show(frame.step)
         return self.player.offer(frame.step, frame.score.tolist(), lambda: _encoded(self._picture(frame), "JPEG"))
 
     def _rest(self, frame: Frame) -> None:
@@ -333,8 +292,8 @@ class MaximizationPanel(Panel):
     def _status(self, progress: Progress) -> str:
         name = goal_name(self._climbed, self._goal) if self._climbed and self._goal else ""
         if progress.frame is None:
-            return f"{name}: {_SAID[progress.state]}"
-        return f"{name}: {_SAID[progress.state]}, step {progress.frame.step} of {progress.steps}"
+            return f"{name}: {progress.state}"
+        return f"{name}: {progress.state}, step {progress.frame.step} of {progress.steps}"
 
     def _enable(self, progress: Progress) -> None:
         state = progress.state
@@ -355,46 +314,12 @@ class MaximizationPanel(Panel):
             if run is not None and run.frame is not None and run.state in RESTING:
                 self._told(self._number, Progress(run.state, run.frame, self.recipe.steps))
 
-    # the classes of the shown frame
-
-    def _note_classes(self, frame: Frame, at_once: bool = False) -> None:
-        network = self._climbed
-        if network is None or not network.is_classifier:
-            return
-        if frame.probabilities is not None:
-            best = frame.probabilities[0].topk(min(CLASSES_SHOWN, network.output.channels))
-            pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-            self._classes[frame.step] = [(network.label(unit), value) for unit, value in pairs]
-        due = time.monotonic() - self._classes_at >= CLASSES_EVERY
-        if not due and not at_once:
-            return
-        if frame.step not in self._classes:
-            self._classes[frame.step] = network.classify(frame.image[:1], CLASSES_SHOWN)[0]
-        self._classes_at = time.monotonic()
-        if self.player.looking_at < 0:
-            self._show_classes(frame.step)
-
     def _looked_back(self) -> None:
         step = self.player.looking_at
         with self._reporting, self._own_changes():
-            if step >= 0 and self._classes:
-                self._show_classes(step)
-            elif self._run is not None and self._run.frame is not None:
-                self._show_classes(self._run.frame.step)
-
-    def _show_classes(self, step: int) -> None:
-        """The classes known of the step nearest to this one."""
-        if not self._classes:
-            return
-        known = min(self._classes, key=lambda other: abs(other - step))
-        pairs = self._classes[known]
-        self.classes.show(
-            [name for name, _ in pairs],
-            [value for _, value in pairs],
-            low=0,
-            high=1,
-            caption=f"what the network sees at step {known}",
-        )
+            if step < 0 and self._run is not None and self._run.frame is not None:
+                step = self._run.frame.step
+            self._seen_as.show(step)
 
     # the selection
 
@@ -457,16 +382,11 @@ class MaximizationPanel(Panel):
         goal = f"net[{unit.layer.name!r}][{', '.join(map(repr, (unit.channel, *where)))}]"
         if unit.layer == self.network.output and self.network.labels and unit.position is None:
             goal = f"net.unit({self.network.label(unit.channel)!r})"
-        name = self._preset()
+        name = self.controls.preset
         if name != CUSTOM:
             seed = f", seed={self.recipe.seed}" if self.recipe != recipes.get(name) else ""
             return f"cnn.maximize(net, {goal}, recipe={name!r}{seed})"
         return f"from cnnviz_widgets.engine.recipes import *\n\ncnn.maximize(net, {goal}, {self.recipe!r})"
-
-
-def _wide() -> dict[str, Any]:
-    """A look for each control; one layout among several would hide them all together."""
-    return {"style": {"description_width": "150px"}, "layout": widgets.Layout(width="98%")}
 
 
 def _pressing(act: Callable[[], None]) -> Callable[[Any], None]:

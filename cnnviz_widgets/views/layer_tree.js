@@ -118,7 +118,8 @@ class TreeView {
     const query = this.search.value.trim().toLowerCase();
     const mainOnly = Boolean(this.model.get("main_only"));
     this.check.checked = mainOnly;
-    this.matches = this.shared.rows.filter(({ layer }) => layer && (!mainOnly || layer.main) &&
+    const selected = this.model.get("selected"); // kept in sight, main layer or not
+    this.matches = this.shared.rows.filter(({ layer }) => layer && (!mainOnly || layer.main || layer.name === selected) &&
       (layer.name.toLowerCase().includes(query) || layer.kind.toLowerCase().includes(query)));
     const kept = new Set();
     for (const match of this.matches) for (let row = match; row && !kept.has(row); row = row.parent) kept.add(row);
@@ -175,8 +176,10 @@ class TreeView {
 
   /** The selection changed, here, in another view of this model or in Python. */
   followSelected() {
-    this.showSelected();
     const row = this.shared.rows.find(({ path }) => path === this.model.get("selected"));
+    for (let group = row && row.parent; group; group = group.parent) this.collapsed.delete(group.path);
+    this.filter();
+    this.showSelected();
     if (row && this.visible.includes(row) && row !== this.cursor) this.moveTo(row);
   }
 

@@ -152,6 +152,24 @@ def test_main_layers_only(show):
 
 
 @pytest.mark.browser
+def test_the_selected_layer_stays_in_sight(show):
+    shown = show(tree())
+    shown.locator("input[type=checkbox]").click()
+    shown.pump()
+    shown.view.selected = "blocks.0.conv"
+    shown.wait("document.querySelector('[data-path=\"blocks.0.conv\"]').ariaSelected === 'true'")
+    assert "blocks.0.conv" in visible(shown)
+    shown.view.selected = "head"
+    shown.wait("document.querySelector('[data-path=head]').ariaSelected === 'true'")
+    assert "blocks.0.conv" not in visible(shown)
+    shown.locator("[data-path=blocks]").click()
+    assert "blocks.1.relu" not in visible(shown)
+    shown.view.selected = "blocks.1.relu"
+    shown.wait("document.querySelector('[data-path=\"blocks.1.relu\"]').ariaSelected === 'true'")
+    assert "blocks.1.relu" in visible(shown)
+
+
+@pytest.mark.browser
 def test_keys_move_fold_and_select(show):
     shown = show(tree("stem"))
     shown.page.evaluate("() => addEventListener('keydown', (event) => { window.leaked = event.key; })")

@@ -1,0 +1,55 @@
+"""``TopClasses``: what a network takes the frames of a run for, as bars."""
+
+from __future__ import annotations
+
+import time
+
+from cnnviz_widgets.engine.ascent import Frame
+from cnnviz_widgets.engine.network import Network
+from cnnviz_widgets.views import BarChart
+
+SHOWN = 5
+EVERY = 0.5
+"""Seconds between two looks at the classes of a frame on the way."""
+
+
+class TopClasses:
+    """The most probable classes of a run's frames, remembered by step so that one can look back.
+
+    Where an ascent reaches the logits the classes of each step are known for nothing; else a frame goes through the network
+    once more, at most twice a second.
+    """
+
+    def __init__(self) -> None:
+        self.bars = BarChart(unit="%", high=1.0)
+        self._network: Network | None = None
+        self._known: dict[int, list[tuple[str, float]]] = {}
+        self._looked = 0.0
+
+    def begin(self, network: Network) -> None:
+        """Forget the last run."""
+        self._network, self._known, self._looked = network, {}, 0.0
+
+    def look(self, frame: Frame, *, at_once: bool = False) -> bool:
+        """Take note of a frame's classes; whether it is time to show them."""
+        network = self._network
+        if network is None or not network.is_classifier:
+            return False
+        if frame.probabilities is not None:
+            best = frame.probabilities[0].topk(min(SHOWN, network.output.channels))
+            pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            self._known[frame.step] = [(network.label(unit), value) for unit, value in pairs]
+        if not at_once and time.monotonic() - self._looked < EVERY:
+            return False
+        if frame.step not in self._known:
+            self._known[frame.step] = network.classify(frame.image[:1], SHOWN)[0]
+        self._looked = time.monotonic()
+        return True
+
+    def show(self, step: int) -> None:
+        """Show the classes known of the step nearest to this one."""
+        if not self._known:
+            return
+        known = min(self._known, key=lambda other: abs(other - step))
+        names, values = zip(*self._known[known], strict=True)
+        self.bars.show(names, values, low=0, high=1, caption=f"what the network sees at step {known}")

@@ -37,7 +37,11 @@ _OPEN = """async (path) => {
   await opened.sessionContext.ready;
 }"""
 _READY = """() => {
-  const kernel = window.notebookPanel?.sessionContext?.session?.kernel;
+  const panel = window.notebookPanel;
+  const kernel = panel?.sessionContext?.session?.kernel;
+  // the command that runs a cell may be done, and the kernel's status idle, while the cell still runs
+  const cells = Array.from(panel?.content?.model?.cells ?? []);
+  if (cells.some((cell) => cell.executionState === 'running')) return false;
   return kernel?.connectionStatus === 'connected' && kernel?.status === 'idle';
 }"""
 _RUN_ALL = """async () => {

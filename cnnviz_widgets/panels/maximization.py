@@ -110,7 +110,7 @@ class MaximizationPanel(Panel):
         left = [self.tree, self.label, self.channel, self.neuron, *self.controls.column]
         bar = widgets.HBox(list(self.buttons.values()))
         bar.add_class("cnnviz-wrap")
-        row = beside(left, [bar, self.player, self.stretch, self.classes])
+        row = beside(left, [bar, self.player, self.classes, self.stretch])
         row.add_class("cnnviz-wide-side")
         return [row]
 

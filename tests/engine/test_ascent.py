@@ -21,6 +21,7 @@ from cnnviz_widgets.engine.parameterizations import Pixels
 from cnnviz_widgets.engine.recording import Recording
 from cnnviz_widgets.engine.regularizers import Regularizer
 from cnnviz_widgets.engine.steppers import Constant, Progress
+from tests.engine.priors import _Freeze, _Halve, _Square
 
 SMALL = Progress(0.02)
 """The grey network's scores have little room: at a desired progress of 2 its 64 pixels would be black or white at once."""
@@ -168,26 +169,6 @@ def test_every_starts_at_step_zero(grey_network: Network) -> None:
 
     list(ascend(grey_network, grey_network["2"][3], regularizers=[_Seen(every=3)], steps=8))
     assert steps == [0, 3, 6]
-
-
-@dataclass(frozen=True)
-class _Square(Regularizer):
-    weight: float = 30.0
-
-    def penalty(self, image: Tensor) -> Tensor:
-        return self.weight * (image - 0.4).square().flatten(1).mean(1)
-
-
-@dataclass(frozen=True)
-class _Halve(Regularizer):
-    def condition(self, gradient: Tensor) -> Tensor:
-        return gradient / 2
-
-
-@dataclass(frozen=True)
-class _Freeze(Regularizer):
-    def project(self, x: Tensor, gradient: Tensor, step: int) -> Tensor:
-        return x.new_zeros(x.shape)
 
 
 def test_a_transformation_is_what_the_network_sees(grey_network: Network) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from cnnviz_widgets.engine import colormaps, filters
+from cnnviz_widgets.engine.sources import load
 
 
 def gabor(angle: float, cycles: float, phase: float, color: tuple[float, float, float]) -> np.ndarray:
@@ -338,3 +340,18 @@ def test_a_filter_of_zeros_is_gray() -> None:
     assert (filters.tiles(torch.zeros(2, 3, 3, 3)).pixels == 128).all()
     middle = colormaps.table("RdBu_r")[128]
     assert (filters.tiles(torch.zeros(2, 2, 3, 3)).colored() == middle).all()
+
+
+def test_the_first_layer_of_an_alexnet_with_known_weights(tmp_path: Path) -> None:
+    """The textbook figure, from a file of weights to the picture."""
+    state = load("torchvision/alexnet", weights=None).module.state_dict()
+    kernel = gabors()
+    torch.save({"state_dict": {**state, "features.0.weight": kernel}}, tmp_path / "alexnet.pth")
+    net = load("torchvision/alexnet", weights=tmp_path / "alexnet.pth")
+    assert tuple(net.filters("features.0").shape) == (64, 3, 11, 11)
+    found = filters.tiles(net.filters("features.0"))
+    for number in (0, 13, 47, 50, 63):
+        reach = float(kernel[number].abs().max())
+        expected = (kernel[number] / (2 * reach) + 0.5).permute(1, 2, 0).numpy() * 255
+        assert np.abs(found.pixels[number].astype(float) - expected).max() <= 1
+    assert found.picture(columns=8, gap=1).size == (8 * 12 + 1, 8 * 12 + 1)

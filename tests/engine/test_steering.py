@@ -14,6 +14,7 @@ from cnnviz_widgets.engine.ascent import ascend
 from cnnviz_widgets.engine.network import Network
 from cnnviz_widgets.engine.regularizers import Regularizer
 from cnnviz_widgets.engine.steppers import Constant, Progress
+from tests.engine.priors import _Freeze, _Halve, _Square
 
 
 @dataclass(frozen=True)
@@ -22,26 +23,6 @@ class _Shift(Regularizer):
 
     def transform(self, image: Tensor, generator: torch.Generator) -> Tensor:
         return image.roll(int(torch.randint(-1, 2, (), generator=generator)), dims=2)
-
-
-@dataclass(frozen=True)
-class _Square(Regularizer):
-    weight: float = 30.0
-
-    def penalty(self, image: Tensor) -> Tensor:
-        return self.weight * (image - 0.4).square().flatten(1).mean(1)
-
-
-@dataclass(frozen=True)
-class _Halve(Regularizer):
-    def condition(self, gradient: Tensor) -> Tensor:
-        return gradient / 2
-
-
-@dataclass(frozen=True)
-class _Freeze(Regularizer):
-    def project(self, x: Tensor, gradient: Tensor, step: int) -> Tensor:
-        return x.new_zeros(x.shape)
 
 
 def test_a_recipe_sent_acts_on_the_next_step(grey_network: Network) -> None:

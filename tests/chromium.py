@@ -88,11 +88,13 @@ def _install() -> bool:
     prefix = _apt_prefix()
     if prefix is not None:
         apt = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]
-        for arguments in (["update"], ["install", "-y", *PACKAGES]):
+        for arguments in (["update"], *(["install", "-y", package] for package in PACKAGES)):
             subprocess.run([*apt, *arguments], stdin=subprocess.DEVNULL, check=False)
         if find():
             return True
-    command = [sys.executable, "-m", "playwright", "install", "chromium"]
+    # Ubuntu has no package of Chromium: playwright's download, with the libraries it needs where packages may be installed
+    libraries = ["--with-deps"] if prefix is not None else []
+    command = [sys.executable, "-m", "playwright", "install", *libraries, "chromium"]
     return subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode == 0
 
 

@@ -210,6 +210,8 @@ class Best:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
+        self._random = recipe.random
+        self._turned = -1
         self.curve: list[Tensor] = []
         self.notes: tuple[str, ...] = ()
         self._image: Tensor
@@ -225,12 +227,18 @@ class Best:
             self._step = torch.full((len(frame.score),), frame.step)
         else:
             better = frame.score > self._score
-            if self.recipe.random:
+            if self._random:
                 better = torch.ones_like(better)
             self._score = torch.where(better, frame.score, self._score)
             self._image = torch.where(better.view(-1, 1, 1, 1), frame.image, self._image)
             self._step = torch.where(better.cpu(), frame.step, self._step)
         self.curve.append(frame.score.cpu())
+
+    def steered(self, recipe: Recipe, step: int) -> None:
+        """Note that the ascent follows another recipe after ``step``."""
+        self._random = self._random or recipe.random
+        if self._turned < 0 and recipe != self.recipe:
+            self._turned = step
 
     def leader(self, number: int = 0) -> tuple[float, int]:
         """The score and the step of one image's best frame."""
@@ -241,6 +249,11 @@ class Best:
         notes = self.notes
         if interrupted:
             notes = tuple(note or f"Interrupted after step {len(self.curve) - 1}." for note in notes)
+        if self._turned >= 0:
+            turned = (
+                f"The recipe was changed on the way, first after step {self._turned}; this is the one it began with."
+            )
+            notes = tuple(f"{note} {turned}".strip() for note in notes)
         return Result(
             image=self._image,
             score=self._score.cpu(),

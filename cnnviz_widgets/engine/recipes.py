@@ -27,8 +27,6 @@ __all__ = [
     "Pixels",
     "Progress",
     "Recipe",
-    "get",
-    "names",
 ]
 
 

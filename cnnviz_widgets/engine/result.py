@@ -128,6 +128,7 @@ class Result:
             "network": self.digest,
             "stretch": stretch,
             "contrast": "\n".join(f"{self.contrast[number]:.4f} of 255" for number in numbers),
+            "notes": "\n".join(self.notes[number] for number in numbers if self.notes),
             "torch": torch.__version__,
         }
         for key, value in facts.items():

@@ -60,6 +60,7 @@ class Panel(widgets.VBox):
         for widget in _descendants(self):
             free_route(widget)
         self._closed = False
+        self._lasting = False
         selection.observe(self._selection_changed)
         _replace_of_same_cell(self)
         self._say("")
@@ -99,7 +100,7 @@ class Panel(widgets.VBox):
     def _drawn(self, drawing: Callable[[], None]) -> None:
         with self._own_changes():
             drawing()
-            if self.note.kind == "error":
+            if self.note.kind == "error" and not self._lasting:
                 self.note.show("")
 
     def wait(self, seconds: float = 60.0) -> None:
@@ -164,8 +165,10 @@ class Panel(widgets.VBox):
         """Set the remark; what the kernel can't do is said before it."""
         self.remark.text = " ".join(part for part in (_kernel_remark(), text) if part)
 
-    def _failed(self, error: BaseException) -> None:
+    def _failed(self, error: BaseException, *, lasting: bool = False) -> None:
+        """Show an error until the next drawing that succeeds, or, ``lasting``, until another text takes its place."""
         if not self._closed:
+            self._lasting = lasting
             self.note.show(str(error) or type(error).__name__, kind="error")
 
     def _code_toggled(self, change: Any) -> None:

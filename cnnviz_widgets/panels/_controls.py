@@ -95,6 +95,15 @@ def _meant(widget: widgets.Widget, shown: Any) -> Any:
     return shown if same else float(f"{value:.6g}")
 
 
+def made_alone(member: type[Family]) -> bool:
+    """Whether a class of the user's can be made without values, as its sliders need."""
+    try:
+        member()
+    except Exception:  # the panel opens all the same and names the class
+        return False
+    return True
+
+
 def spaced(name: str) -> str:
     """``"ClipSmallNorm"`` -> ``"clip small norm"``, ``"L2Decay"`` -> ``"L2 decay"``."""
     words = re.findall(r"[A-Z][a-z]+|[A-Z0-9]+(?![a-z])|[a-z0-9]+", name)
@@ -165,9 +174,23 @@ class RegularizerControls:
     """
 
     def __init__(self, family: type[Family], changed: Changed) -> None:
-        self.rows = {member.__name__: Switched(member, changed) for member in family.members()}
+        self.family = family
+        self.rows = {member.__name__: Switched(member, changed) for member in family.members() if made_alone(member)}
         self.order = list(self.rows)
         self.box = widgets.VBox([row.box for row in self.rows.values()])
+
+    def outdated(self) -> str:
+        """What the rows do not show, in a sentence: classes that were defined since or can't be made without values."""
+        known = {member.__name__: member for member in self.family.members()}
+        barren = [name for name, member in known.items() if not made_alone(member)]
+        rows = {name: row.member for name, row in self.rows.items()}
+        newer = [name for name, member in known.items() if name not in barren and rows.get(name) is not member]
+        told = []
+        if newer:
+            told.append(f"{', '.join(newer)} was defined since this panel was opened: open it anew.")
+        if barren:
+            told.append(f"{', '.join(barren)} has no row: give each of its fields a default, as cnn.knob(...) does.")
+        return " ".join(told)
 
     def make(self) -> tuple[Any, ...]:
         """The regularizers that are on."""
@@ -198,7 +221,9 @@ class ChoiceControls:
     """A menu of a family's classes and the sliders of the chosen one."""
 
     def __init__(self, family: type[Family], changed: Changed, label: str) -> None:
-        self.members = {member.__name__: MemberControls(member, changed) for member in family.members()}
+        self.members = {
+            member.__name__: MemberControls(member, changed) for member in family.members() if made_alone(member)
+        }
         options = [(spaced(name), name) for name in self.members]
         self.menu = widgets.Dropdown(
             options=options, description=label, style=_LABEL, layout=widgets.Layout(width="98%")

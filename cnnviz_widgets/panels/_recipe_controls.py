@@ -63,6 +63,10 @@ class RecipeControls:
         made = self.recipe.replace(seed=0)
         return next((name for name in recipes.names() if recipes.get(name).replace(seed=0) == made), CUSTOM)
 
+    def outdated(self) -> str:
+        """What the controls do not show of the regularizers there are, in a sentence."""
+        return self.regularizers.outdated()
+
     def show(self, recipe: Recipe) -> None:
         """Set the controls to a recipe; ``ValueError`` where they can't show it, before anything is set."""
         self.start.check(recipe.parameterization)

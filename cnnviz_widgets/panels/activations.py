@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +63,7 @@ class ActivationPanel(Panel):
     >>> net = Network(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()), InputSpec(size=(1, 8, 8)))
     >>> panel = ActivationPanel(net, [np.zeros((8, 8), np.uint8)])
     >>> print(panel.code())
-    maps = net.activations(images['0'], ['1'])['1'][0]
+    maps = net.activations(images[0], ['1'])['1'][0]
     cnn.feature_maps.tiles(maps, scale='channel', order='stored', colormap='viridis').picture()
     >>> panel.close()
     """
@@ -176,7 +176,7 @@ class ActivationPanel(Panel):
     def _draw_maps(self, unit: Unit, scale: str, order: str, colormap: str) -> None:
         assert self._seen is not None
         maps, layer = self._seen.maps, unit.layer
-        dense = maps.dim() != 3 or (maps.shape[1] == maps.shape[2] == 1)
+        dense = _as_bars(maps.shape[1:])
         self.grid.layout.display, self.bars.layout.display = ("none", "") if dense else ("", "none")
         broken = ""
         if dense:
@@ -269,19 +269,28 @@ class ActivationPanel(Panel):
     def code(self) -> str:
         """Python code that gives the same picture."""
         layer, chosen = self.selection.layer, self.selection.image
+        lines = []
         image = repr(name) if (name := _own_name(chosen)) else "image"
         if _is_id(chosen, self.selection.images):
-            image = f"images[{chosen!r}]"
-        lines = [f"maps = net.activations({image}, [{layer.name!r}])[{layer.name!r}][0]"]
-        if len(layer.positions) == 2:
+            image = f"images[{self.selection.images.ids.index(chosen)}]"
+        elif not os.path.exists(_own_name(chosen)):  # noqa: PTH110 - an upload's name is no path
+            lines.append("# the image as it was opened in the panel: put its path here")
+        lines.append(f"maps = net.activations({image}, [{layer.name!r}])[{layer.name!r}][0]")
+        if not _as_bars(layer.positions):
             lines.append(
                 f"cnn.feature_maps.tiles(maps, scale={self.scale.value!r}, order={self.order.value!r}, "
                 f"colormap={self.colormap.value!r}).picture()"
             )
         else:
             labels = ", net.labels" if layer == self.network.output and self.network.labels else ""
-            lines.append(f"cnn.feature_maps.top(maps{labels}, k={MOST_BARS})")
+            values = "maps.reshape(len(maps), -1).mean(1)" if layer.positions else "maps"
+            lines.append(f"cnn.feature_maps.top({values}{labels}, k={MOST_BARS})")
         return "\n".join(lines)
+
+
+def _as_bars(positions: Sequence[int]) -> bool:
+    """Whether a layer is shown as bars, one number per unit, for want of a map to look at."""
+    return len(positions) != 2 or tuple(positions) == (1, 1)
 
 
 def _own_name(chosen: Any) -> str:

@@ -107,6 +107,8 @@ class FilterPanel(Panel):
         module = self.network.kernel_module(layer)
         kernel = self.network.filters(layer)
         one = [channel] if only and channel < len(kernel) else None
+        if only and one is None:
+            remark = f"{remark} There is no filter {channel}, so all are shown.".strip()
         choice: dict[str, Any] = {"order": order, "groups": module.groups, "filters": one}
         if _is_matrix(kernel):
             tiles = filters.matrix(kernel, percentile=99, **choice)
@@ -171,9 +173,9 @@ class FilterPanel(Panel):
             return ""
         groups = self.network.kernel_module(layer).groups
         choice = f"order={self.order.value!r}" + (f", groups={groups}" if groups > 1 else "")
-        if self.only.value:
-            choice += f", filters=[{self.selection.unit.channel}]"
         kernel = self.network.filters(layer)
+        if self.only.value and self.selection.unit.channel < len(kernel):
+            choice += f", filters=[{self.selection.unit.channel}]"
         named = f"net.filters({layer.name!r})"
         if _is_matrix(kernel):
             return f"cnn.filters.matrix({named}, percentile=99, {choice}).picture(enlarge=4)"

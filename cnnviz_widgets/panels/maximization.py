@@ -165,8 +165,12 @@ class MaximizationPanel(Panel):
             self._steer()
 
     def _steer(self) -> None:
-        if self._run is not None and self._run.state not in OVER:
-            self._run.steer(self.recipe)
+        run, recipe = self._run, self.recipe
+        if run is not None and run.state not in OVER:
+            with self._reporting:
+                if self._best is not None:
+                    self._best.steered(recipe, run.frame.step if run.frame is not None else 0)
+            run.steer(recipe)
 
     # the run
 
@@ -179,7 +183,7 @@ class MaximizationPanel(Panel):
     def result(self) -> Result | None:
         """The best image of the run so far, with how it was made; None before the first frame.
 
-        Knobs turned on the way are not in its recipe, which is the one the run began with.
+        Its recipe is the one the run began with; where knobs were turned on the way, its notes say so.
         """
         with self._reporting:
             if self._best is None or not self._best.curve or self._climbed is None or self._goal is None:
@@ -245,7 +249,7 @@ class MaximizationPanel(Panel):
             frame = progress.frame
             changed, self._told_last = progress.state != self._told_last, progress.state
             if progress.error is not None:
-                self._failed(progress.error)
+                self._failed(progress.error, lasting=True)
             # a small network makes thousands of steps a second; the browser hears of those whose picture it gets
             if frame is not None and progress.state == "running" and not self._take(frame) and not changed:
                 return
@@ -259,7 +263,7 @@ class MaximizationPanel(Panel):
                     self._seen_as.look(resting, at_once=True)
                 self._seen_as.show(resting.step)
             if progress.error is None and frame is not None and any(frame.notes):
-                self.note.show(" ".join(note for note in frame.notes if note), kind="error")
+                self._failed(RuntimeError(" ".join(note for note in frame.notes if note)), lasting=True)
 
     def _take(self, frame: Frame) -> bool:
         """Take a frame on the way in; whether its picture went to the browser."""
@@ -347,9 +351,10 @@ class MaximizationPanel(Panel):
         """Say so where a run climbs another unit than the one selected since."""
         climbing = self._run is not None and self._run.state in ("preparing", "running", "paused")
         if climbing and self._goal is not None and repr(self._goal) != repr(self.unit):
-            self._say(f"This run still climbs {self._goal}; Run starts {self.unit}.")
+            climbs = f"This run still climbs {self._goal}; Run starts {self.unit}."
         else:
-            self._say("")
+            climbs = ""
+        self._say(" ".join(text for text in (climbs, self.controls.outdated()) if text))
 
     def _follow(self, name: str) -> None:
         if name == "network":
@@ -380,8 +385,13 @@ class MaximizationPanel(Panel):
         unit = self.unit
         where = (unit.position,) if isinstance(unit.position, str) else unit.position or ()
         goal = f"net[{unit.layer.name!r}][{', '.join(map(repr, (unit.channel, *where)))}]"
-        if unit.layer == self.network.output and self.network.labels and unit.position is None:
-            goal = f"net.unit({self.network.label(unit.channel)!r})"
+        labels = self.network.labels
+        if (
+            unit.layer == self.network.output
+            and unit.position is None
+            and labels.count(label := self.network.label(unit.channel)) == 1
+        ):
+            goal = f"net.unit({label!r})"
         name = self.controls.preset
         if name != CUSTOM:
             seed = f", seed={self.recipe.seed}" if self.recipe != recipes.get(name) else ""

@@ -119,10 +119,10 @@ def test_windowing_decides_on_cells_out_of_sight(notebook: Notebook, windowing: 
 
 
 def test_run_returns_while_the_cell_is_busy(notebook: Notebook) -> None:
-    begin = "import pathlib, time\npathlib.Path('begun').touch()"
-    wait = "while not pathlib.Path('go').exists():\n    time.sleep(0.01)\nwent = True"
+    begin = "import pathlib, time\npathlib.Path('smoke-begun').touch()"
+    wait = "while not pathlib.Path('smoke-go').exists():\n    time.sleep(0.01)\nwent = True"
     notebook.open([f"{begin}\n{wait}"])
-    begun, go = notebook.server.root / "begun", notebook.server.root / "go"
+    begun, go = notebook.server.root / "smoke-begun", notebook.server.root / "smoke-go"
     notebook.run(0)
     while not begun.exists():
         notebook.page.wait_for_timeout(50)

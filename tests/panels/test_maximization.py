@@ -29,7 +29,7 @@ def test_run_returns_before_the_network_is_prepared(keep: Keep, guarded: type[Gu
     assert "preparing" in statuses[0]
     guarded.gate.set()
     reach(panel, "finished")
-    assert panel.player.status.endswith("finished, step 3 of 3")
+    until(lambda: panel.player.status.endswith("finished, step 3 of 3"))
 
 
 def test_a_finished_run_leaves_picture_curve_and_result(keep: Keep) -> None:
@@ -158,7 +158,7 @@ def test_a_run_keeps_its_unit_and_says_so(keep: Keep) -> None:
     selection.unit = net["2"][3]
     panel.wait()
     assert panel.remark.text == "This run still climbs 7[1]; Run starts 2[3]."
-    assert panel.player.status.startswith("square: paused")
+    until(lambda: panel.player.status.startswith("square: paused"))
     panel.step()
     result = panel.result
     assert result is not None

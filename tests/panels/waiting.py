@@ -20,8 +20,11 @@ def until(condition: Callable[[], object], told: Callable[[], object] = lambda: 
 
 
 def reach(panel: MaximizationPanel, *states: str) -> None:
-    """Until the panel's run is in one of these states."""
-    until(lambda: panel.state in states, lambda: f"the run is {panel.state}: {panel.player.status} {panel.note.text}")
+    """Until the panel's run is in one of these states, and the panel, which hears of it a little later, says so."""
+    until(
+        lambda: panel.state in states and panel.state in panel.player.status,
+        lambda: f"the run is {panel.state}: {panel.player.status} {panel.note.text}",
+    )
 
 
 def ours() -> list[threading.Thread]:

@@ -7,14 +7,16 @@
     LayerTree    dotted layer names -> a searchable tree, one of them selected
     BarChart     labels and values -> horizontal bars, one of them selected
     ImageUpload  an image file chosen, dropped or pasted -> its bytes
+    Download     a name and bytes -> a file that the browser saves
     Note         a text that comes and goes: information, an error, code to copy
 """
 
 from cnnviz_widgets.views.bar_chart import BarChart
+from cnnviz_widgets.views.download import Download
 from cnnviz_widgets.views.frame_player import FramePlayer
 from cnnviz_widgets.views.image_grid import ImageGrid
 from cnnviz_widgets.views.image_upload import ImageUpload
 from cnnviz_widgets.views.layer_tree import LayerTree
 from cnnviz_widgets.views.note import Note
 
-__all__ = ["ImageGrid", "FramePlayer", "LayerTree", "BarChart", "ImageUpload", "Note"]
+__all__ = ["ImageGrid", "FramePlayer", "LayerTree", "BarChart", "ImageUpload", "Download", "Note"]

@@ -2,6 +2,14 @@
 
 /** Told apart from each other and from a white or a dark ground. */
 const CURVE_COLORS = ["#0f7fbf", "#d55e00", "#009e73", "#b86aa0", "#7f6ce0", "#a87000", "#5f8795", "#d0406a"];
+/** Where the colours come round again, the lines are broken differently; as CSS calls it and as a canvas does. */
+const CURVE_DASHES = [["solid", []], ["dashed", [7, 4]], ["dotted", [2, 4]]];
+
+/** @param {number} image @returns {{color: string, style: string, dash: number[]}} */
+function lineLook(image) {
+  const [style, dash] = CURVE_DASHES[Math.floor(image / CURVE_COLORS.length) % CURVE_DASHES.length];
+  return { color: CURVE_COLORS[image % CURVE_COLORS.length], style, dash };
+}
 
 class Curve {
   constructor() {
@@ -73,33 +81,85 @@ class Curve {
   }
 }
 
+/**
+ * Curves one after the other in one table: each ends where the steps grow no further.
+ * @param {Int32Array} steps @param {Float32Array} values @param {number} images
+ * @returns {Curve[]} none if the numbers do not fit together
+ */
+function curvesOf(steps, values, images) {
+  const curves = [];
+  if (values.length !== steps.length * images) return curves;
+  for (let from = 0, to = 1; to <= steps.length; to++) {
+    if (to < steps.length && steps[to] > steps[to - 1]) continue;
+    const curve = new Curve();
+    curve.splice(steps.subarray(from, to), values.subarray(from * images, to * images));
+    curves.push(curve);
+    from = to;
+  }
+  return curves;
+}
+
 /** Where the curve is in its canvas, in CSS pixels; the scrubber's track lines up with it. */
 const CURVE_BOX = { left: 72, right: 14, top: 12, bottom: 26 };
+/** Marks have their texts in rows above the curve. */
+const MARK_ROW = 20;
+const MARK_ROWS = 2;
+const MARK_REACH = 8;
+const FORMER_OPACITY = 0.5;
 
 /**
- * @param {HTMLCanvasElement} canvas @param {Curve} curve
- * @param {{width: number, height: number, end: number, step: number}} view size, last step of the axis, step of the cursor
+ * @typedef {{
+ *   width: number, height: number, end: number, step: number, former: Curve[], marks: [number, string][],
+ * }} CurveView size in CSS pixels, last step of the axis, step of the cursor, curves left behind, what was changed when
  */
-function drawCurve(canvas, curve, { width, height, end, step }) {
+
+/** Where a step is in the canvas. @param {number} step @param {{width: number, end: number}} view */
+function curveX(step, { width, end }) {
+  return CURVE_BOX.left + (step / Math.max(end, 1)) * (width - CURVE_BOX.left - CURVE_BOX.right);
+}
+
+/** Room that the texts of marks take above the curve. @param {[number, string][]} marks @returns {number} CSS pixels */
+function marksHeight(marks) {
+  return MARK_ROW * Math.min(marks.length, MARK_ROWS);
+}
+
+/** Marks near a place, the one a reader means when pointing there. @param {number} x @param {CurveView} view */
+function marksNear(x, view) {
+  const distance = ([step]) => Math.abs(curveX(step, view) - x);
+  const nearest = Math.min(...view.marks.map(distance));
+  return nearest > MARK_REACH ? [] : view.marks.filter((mark) => distance(mark) === nearest);
+}
+
+/**
+ * @param {HTMLCanvasElement} canvas @param {Curve} curve @param {CurveView} view
+ */
+function drawCurve(canvas, curve, view) {
+  const { width, height, former, marks } = view;
   const ratio = fitCanvas(canvas, width, height);
   const context = canvas.getContext("2d");
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.clearRect(0, 0, width, height);
-  const { left, right, top, bottom } = CURVE_BOX;
-  const flat = !(curve.high > curve.low);
-  const [low, high] = flat ? [curve.low - 0.5, curve.high + 0.5] : [curve.low, curve.high];
-  const x = (at) => left + (at / Math.max(end, 1)) * (width - left - right);
+  const { bottom } = CURVE_BOX;
+  const top = CURVE_BOX.top + marksHeight(marks);
+  const curves = [curve, ...former];
+  const range = { low: Math.min(...curves.map((one) => one.low)), high: Math.max(...curves.map((one) => one.high)) };
+  const flat = !(range.high > range.low);
+  const [low, high] = flat ? [range.low - 0.5, range.high + 0.5] : [range.low, range.high];
+  const x = (at) => curveX(at, view);
   const y = (value) => height - bottom - ((value - low) / (high - low)) * (height - top - bottom);
-  drawAxes(context, canvas, curve, { width, height, end, flat });
-  if (!curve.length || !Number.isFinite(curve.low)) return;
-  const stride = Math.max(1, Math.floor(curve.length / (2 * width)));
-  for (let image = curve.images - 1; image >= 0; image--) drawLine(context, curve, image, stride, x, y);
-  drawCursor(context, canvas, curve, step, { x, y, height });
+  drawAxes(context, canvas, { ...view, ...range, flat, top });
+  drawMarks(context, canvas, { ...view, top });
+  if (!Number.isFinite(range.low)) return;
+  context.globalAlpha = FORMER_OPACITY;
+  for (const one of former) drawLines(context, one, width, x, y);
+  context.globalAlpha = 1;
+  drawLines(context, curve, width, x, y);
+  drawCursor(context, canvas, curve, view.step, { x, y, top, height });
 }
 
 /** @param {CanvasRenderingContext2D} context */
-function drawAxes(context, canvas, curve, { width, height, end, flat }) {
-  const { left, right, top, bottom } = CURVE_BOX;
+function drawAxes(context, canvas, { width, height, end, low, high, flat, top }) {
+  const { left, right, bottom } = CURVE_BOX;
   const ink = themeColor(canvas, "--cnnviz-ink");
   context.strokeStyle = themeColor(canvas, "--cnnviz-line");
   context.lineWidth = 1;
@@ -112,9 +172,9 @@ function drawAxes(context, canvas, curve, { width, height, end, flat }) {
   context.font = `14px ${getComputedStyle(canvas).fontFamily}`;
   context.textBaseline = "middle";
   context.textAlign = "right";
-  if (curve.length && Number.isFinite(curve.low)) {
-    if (!flat) context.fillText(formatNumber(curve.low), left - 6, height - bottom - 4);
-    context.fillText(formatNumber(curve.high), left - 6, flat ? (top + height - bottom) / 2 : top + 4);
+  if (Number.isFinite(low)) {
+    if (!flat) context.fillText(formatNumber(low), left - 6, height - bottom - 4);
+    context.fillText(formatNumber(high), left - 6, flat ? (top + height - bottom) / 2 : top + 4);
   }
   context.textBaseline = "bottom";
   context.textAlign = "left";
@@ -123,11 +183,64 @@ function drawAxes(context, canvas, curve, { width, height, end, flat }) {
   context.fillText(String(end), width - right, height - 2);
 }
 
+/** A line for each mark and, newest first, its text where it meets no other. @param {CanvasRenderingContext2D} context */
+function drawMarks(context, canvas, view) {
+  const { width, height, marks, top } = view;
+  context.font = `14px ${getComputedStyle(canvas).fontFamily}`;
+  const places = markPlaces(marks.map(([step, text]) => [curveX(step, view), context.measureText(text).width]), width);
+  context.strokeStyle = themeColor(canvas, "--cnnviz-muted");
+  context.lineWidth = 1;
+  context.setLineDash([3, 3]);
+  context.beginPath();
+  for (const step of new Set(marks.map(([at]) => at))) {
+    const at = Math.round(curveX(step, view)) + 0.5;
+    context.moveTo(at, top - 6);
+    context.lineTo(at, height - CURVE_BOX.bottom);
+  }
+  context.stroke();
+  context.setLineDash([]);
+  context.fillStyle = themeColor(canvas, "--cnnviz-ink");
+  context.textBaseline = "bottom";
+  context.textAlign = "left";
+  places.forEach((place, index) => {
+    if (place) context.fillText(marks[index][1], place.left, top - 7 - place.row * MARK_ROW);
+  });
+}
+
+/**
+ * Where the texts of marks go, the newest choosing first: right or left of their line, in one of the rows.
+ * @param {[number, number][]} texts where the line is and how wide the text, in CSS pixels @param {number} width
+ * @returns {({left: number, row: number} | null)[]} null where there is no room
+ */
+function markPlaces(texts, width) {
+  const taken = Array.from({ length: Math.min(texts.length, MARK_ROWS) }, () => []);
+  const place = ([at, wide]) => {
+    for (let row = 0; row < taken.length; row++) {
+      for (const left of [at - 2, at - wide + 2]) {
+        const free = taken[row].every(([from, to]) => left > to + 12 || left + wide < from - 12);
+        if (left < 2 || left + wide > width - 2 || !free) continue;
+        taken[row].push([left, left + wide]);
+        return { left, row };
+      }
+    }
+    return null;
+  };
+  return [...texts].reverse().map(place).reverse();
+}
+
+/** @param {CanvasRenderingContext2D} context */
+function drawLines(context, curve, width, x, y) {
+  const stride = Math.max(1, Math.floor(curve.length / (2 * width)));
+  for (let image = curve.images - 1; image >= 0; image--) drawLine(context, curve, image, stride, x, y);
+}
+
 /** @param {CanvasRenderingContext2D} context */
 function drawLine(context, curve, image, stride, x, y) {
-  context.strokeStyle = CURVE_COLORS[image % CURVE_COLORS.length];
+  const { color, dash } = lineLook(image);
+  context.strokeStyle = color;
   context.lineWidth = 2;
   context.lineJoin = "round";
+  context.setLineDash(dash);
   context.beginPath();
   let drawing = false;
   const add = (row) => {
@@ -139,14 +252,15 @@ function drawLine(context, curve, image, stride, x, y) {
     drawing = Number.isFinite(value);
   };
   for (let row = 0; row < curve.length - 1; row += stride) add(row);
-  add(curve.length - 1);
+  if (curve.length) add(curve.length - 1);
   context.stroke();
+  context.setLineDash([]);
 }
 
 /** @param {CanvasRenderingContext2D} context */
-function drawCursor(context, canvas, curve, step, { x, y, height }) {
+function drawCursor(context, canvas, curve, step, { x, y, top, height }) {
   if (step < 0) return;
-  const { top, bottom } = CURVE_BOX;
+  const { bottom } = CURVE_BOX;
   context.strokeStyle = themeColor(canvas, "--cnnviz-ink");
   context.lineWidth = 1;
   context.beginPath();
@@ -155,7 +269,7 @@ function drawCursor(context, canvas, curve, step, { x, y, height }) {
   context.stroke();
   curve.at(step).forEach((value, image) => {
     if (!Number.isFinite(value)) return;
-    context.fillStyle = CURVE_COLORS[image % CURVE_COLORS.length];
+    context.fillStyle = lineLook(image).color;
     context.beginPath();
     context.arc(x(step), y(value), 4, 0, 2 * Math.PI);
     context.fill();

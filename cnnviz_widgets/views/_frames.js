@@ -7,6 +7,7 @@
 
 const ACK_EVERY = 200;
 const FRAMES_KEPT = 600;
+const BYTES_KEPT = 32e6;
 const ASK_AGAIN = 1000;
 
 /** Frames by step; when full, every second one goes. */
@@ -14,14 +15,23 @@ class FrameCache {
   constructor() {
     /** @type {Map<number, Blob>} */
     this.blobs = new Map();
+    this.bytes = 0;
   }
 
   /** @param {number} step @param {Blob} blob */
   add(step, blob) {
+    this.delete(step);
     this.blobs.set(step, blob);
-    if (this.blobs.size <= FRAMES_KEPT) return;
+    this.bytes += blob.size;
+    if (this.blobs.size <= FRAMES_KEPT && this.bytes <= BYTES_KEPT) return;
     const steps = [...this.blobs.keys()].sort((a, b) => a - b);
-    for (let i = 1; i < steps.length - 1; i += 2) this.blobs.delete(steps[i]);
+    for (let i = 1; i < steps.length - 1; i += 2) this.delete(steps[i]);
+  }
+
+  /** @param {number} step */
+  delete(step) {
+    this.bytes -= this.blobs.get(step)?.size ?? 0;
+    this.blobs.delete(step);
   }
 
   /** @param {number} step @returns {Frame | null} */
@@ -50,6 +60,8 @@ class FrameStream {
     /** @type {Set<{refresh(): void}>} */
     this.views = new Set();
     this.curve = new Curve();
+    /** What branches left behind. @type {Curve[]} */
+    this.former = [];
     /** What is shown: `image`, its `step`, `number`, `run` and whether it is the lossless one. */
     this.picture = null;
     this.ackedAt = -Infinity;
@@ -58,7 +70,8 @@ class FrameStream {
     this.onMessage = (message, buffers) => this.receive(message, buffers);
     model.on("msg:custom", this.onMessage);
     this.stopWatching = watch(model,
-      ["run", "still", "step", "total", "curve", "curve_steps", "images", "status", "caption", "size"], () => this.sync());
+      ["run", "still", "step", "total", "curve", "curve_steps", "images", "labels", "marks", "branches", "former", "former_steps",
+        "status", "caption", "size"], () => this.sync());
     this.stopLooking = watch(model, ["looking_at"], () => this.look());
     this.sync();
     this.look();
@@ -74,6 +87,7 @@ class FrameStream {
     this.cache = new FrameCache();
     this.curve.clear(0);
     [this.slot, this.latest, this.still, this.stillSource, this.curveSource] = [null, null, null, null, null];
+    [this.former, this.formerSource, this.branches] = [[], null, this.model.get("branches")];
     [this.received, this.handled, this.acked] = [0, 0, 0];
     [this.wanted, this.answered] = [null, new Set()];
   }
@@ -91,6 +105,9 @@ class FrameStream {
   sync() {
     const { model } = this;
     if (model.get("run") !== this.run) this.reset();
+    const branches = model.get("branches");
+    if (branches.length > this.branches.length) this.goBack(branches[branches.length - 1]);
+    this.branches = branches;
     const [still, curve] = [model.get("still"), model.get("curve")];
     if (curve !== this.curveSource) {
       this.curveSource = curve;
@@ -100,6 +117,12 @@ class FrameStream {
         this.curve.clear(model.get("images"));
         this.curve.splice(steps, values);
       }
+    }
+    const former = model.get("former");
+    if (former !== this.formerSource) {
+      this.formerSource = former;
+      const steps = numbersOf(model.get("former_steps"), Int32Array);
+      this.former = curvesOf(steps, numbersOf(former, Float32Array), model.get("images"));
     }
     if (still !== this.stillSource) {
       this.stillSource = still;
@@ -140,9 +163,17 @@ class FrameStream {
 
   /** The run went back to a step: what came after it is no longer its past. @param {number} step */
   forgetFrom(step) {
-    for (const known of [...this.cache.blobs.keys()]) if (known >= step) this.cache.blobs.delete(known);
+    for (const known of [...this.cache.blobs.keys()]) if (known >= step) this.cache.delete(known);
     if (this.still && this.still.step >= step) this.still = null;
     this.answered.clear();
+  }
+
+  /** The run was branched: its newest frame is the one at that step, until it has another. @param {number} step */
+  goBack(step) {
+    this.forgetFrom(step + 1);
+    if (this.still) this.latest = this.still;
+    else if (this.latest && this.latest.step > step) this.latest = this.cache.nearest(step);
+    if (this.live) this.slot = this.latest;
   }
 
   takePast({ step, wanted }, [jpeg]) {

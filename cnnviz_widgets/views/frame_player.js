@@ -1,6 +1,9 @@
 /** Picture, scrubber and score curve of a run; see frame_player.py for traits and messages. */
 
 const CURVE_HEIGHT = 150;
+const CURVE_TALLEST = 320;
+/** From this width on the legend stands beside the curve, below it otherwise. */
+const LEGEND_BESIDE = 560;
 const SPEAK_EVERY = 5000;
 
 class PlayerView {
@@ -13,6 +16,9 @@ class PlayerView {
     this.build(el);
     this.refresh = inNextFrame(() => this.draw());
     this.stopWatching = watchShown(this.root, () => this.refresh());
+    this.curveCanvas.addEventListener("pointermove", (event) => this.point(event.offsetX));
+    this.curveCanvas.addEventListener("pointerdown", (event) => this.point(event.offsetX));
+    this.curveCanvas.addEventListener("pointerleave", () => this.point(null));
     this.scrubber.addEventListener("input", () => this.scrub(Number(this.scrubber.value)));
     this.root.addEventListener("keydown", (event) => this.onKey(event));
     this.refresh();
@@ -33,14 +39,18 @@ class PlayerView {
     this.spoken = element("div", "cnnviz-unseen", { "aria-live": "polite" });
     this.caption = element("p", "cnnviz-caption");
     this.track = element("div", "cnnviz-player-track", {}, this.scrubber);
+    this.legend = element("ul", "cnnviz-player-legend", { "aria-label": "Lines of the score curve" });
+    this.tip = element("div", "cnnviz-player-tip", { role: "tooltip", hidden: "" });
+    this.plot = element("div", "cnnviz-player-plot", {}, this.track, this.curveCanvas, this.legend, this.tip);
     this.bar = element("div", "cnnviz-bar", {}, this.readout, this.liveButton);
-    this.root.append(this.status, this.frame, this.bar, this.track, this.curveCanvas, this.caption, this.spoken);
+    this.root.append(this.status, this.frame, this.bar, this.plot, this.caption, this.spoken);
     el.append(this.root);
   }
 
   /** Steps of the axis that the scrubber and the curve share. */
   get end() {
-    return Math.max(this.model.get("total") || 0, this.stream.lastStep);
+    const { lastStep, former } = this.stream;
+    return Math.max(this.model.get("total") || 0, lastStep, ...former.map((curve) => curve.lastStep));
   }
 
   /** Step of the picture on the screen, -1 before the first. */
@@ -57,9 +67,69 @@ class PlayerView {
     this.setText(this.caption, model.get("caption"));
     this.drawPicture(size);
     this.showStep();
-    const width = this.root.clientWidth - 4;
-    if (width <= 0 || !this.root.isConnected) return;
-    drawCurve(this.curveCanvas, stream.curve, { width, height: CURVE_HEIGHT, end: this.end, step: this.step });
+    this.showLegend();
+    this.curveCanvas.setAttribute("aria-label", this.curveText());
+    if (this.root.clientWidth <= 4 || !this.root.isConnected) return;
+    const beside = !this.legend.hidden && this.root.clientWidth >= LEGEND_BESIDE;
+    this.plot.classList.toggle("cnnviz-player-beside", beside);
+    const width = this.track.offsetWidth;
+    const needed = beside ? this.legend.scrollHeight - this.track.offsetHeight : 0;
+    const marks = model.get("marks");
+    const height = Math.min(Math.max(CURVE_HEIGHT + marksHeight(marks), needed), CURVE_TALLEST);
+    this.curveView = { width, height, end: this.end, step: this.step, former: stream.former, marks };
+    drawCurve(this.curveCanvas, stream.curve, this.curveView);
+    this.point(this.pointedAt);
+  }
+
+  /** Show the texts of the marks at a place of the curve. @param {number | null | undefined} x CSS pixels, null to show none */
+  point(x) {
+    this.pointedAt = x;
+    const near = x == null || !this.curveView ? [] : marksNear(x, this.curveView);
+    this.tip.hidden = !near.length;
+    if (!near.length) return;
+    this.setText(this.tip, [`step ${near[0][0]}`, ...near.map(([, text]) => text)].join("\n"));
+    const { width, height } = this.curveView;
+    const at = curveX(near[0][0], this.curveView);
+    this.tip.style.left = `${Math.max(0, Math.min(at + 8, width - this.tip.offsetWidth))}px`;
+    this.tip.style.top = `${this.curveCanvas.offsetTop + height / 3}px`;
+  }
+
+  /** What the curve shows, for those who do not see it. @returns {string} */
+  curveText() {
+    const { low, high, length } = this.stream.curve;
+    if (!length) return "Score curve, empty";
+    const parts = [`Score over ${length} steps, from ${formatNumber(low)} to ${formatNumber(high)}`];
+    const branches = this.model.get("branches");
+    if (this.stream.former.length) parts.push(`pale: before the branch at step ${branches[branches.length - 1]}`);
+    parts.push(...this.model.get("marks").slice(-20).map(([step, text]) => `step ${step}: ${text}`));
+    return parts.join("; ");
+  }
+
+  /** Each line's colour, label and score at the step shown; nothing for a curve without labels that was not branched. */
+  showLegend() {
+    const [labels, branches] = [this.model.get("labels"), this.model.get("branches")];
+    const { curve, former } = this.stream;
+    const columns = labels.length ? Math.max(curve.images, labels.length) : 0;
+    const entries = Array.from({ length: columns }, (_, image) => [labels[image] ?? `image ${image + 1}`, lineLook(image), 1]);
+    if (former.length) {
+      const look = columns === 0 && curve.images === 1 ? lineLook(0) : { color: "currentColor", style: "solid" };
+      entries.push([`before the branch at step ${branches[branches.length - 1]}`, look, FORMER_OPACITY]);
+    }
+    this.legend.hidden = !entries.length;
+    const wanted = JSON.stringify(entries);
+    if (wanted !== this.legendShown) {
+      this.legendShown = wanted;
+      this.legend.replaceChildren(...entries.map(([text, look, opacity]) => {
+        const swatch = element("span", "cnnviz-player-swatch", { "aria-hidden": "true" });
+        Object.assign(swatch.style, { borderTopColor: look.color, borderTopStyle: look.style, opacity: String(opacity) });
+        const label = element("span", "cnnviz-player-label", { title: text }, text);
+        return element("li", "", {}, swatch, label, element("span", "cnnviz-player-score"));
+      }));
+    }
+    const scores = this.step < 0 ? [] : curve.at(this.step);
+    for (let image = 0; image < columns; image++) {
+      this.setText(this.legend.children[image].lastChild, image < scores.length ? formatNumber(scores[image]) : "");
+    }
   }
 
   /** Leaves a node alone that says it already. @param {HTMLElement} node @param {string} text */
@@ -109,20 +179,17 @@ class PlayerView {
     }
   }
 
-  /** Step and scores as text, each score with the colour of its line. */
+  /** Step and, where no legend says them, scores as text, each with the colour of its line. */
   showReadout(step, end, live) {
     const { curve } = this.stream;
-    const scores = step < 0 ? [] : curve.at(step);
+    const scores = step < 0 || this.model.get("labels").length ? [] : curve.at(step);
     const parts = scores.slice(0, 8).map((score, image) => {
       const mark = element("span", "cnnviz-player-mark", { "aria-hidden": "true" });
-      mark.style.background = CURVE_COLORS[image % CURVE_COLORS.length];
+      mark.style.background = lineLook(image).color;
       return element("span", "cnnviz-player-score", {}, mark, formatNumber(score));
     });
     const text = step < 0 ? "no frame yet" : `${live ? "" : "looking back: "}step ${step} of ${end}`;
     this.readout.replaceChildren(element("span", "", {}, text), ...parts);
-    const { low, high, length } = curve;
-    this.curveCanvas.setAttribute("aria-label", length
-      ? `Score over ${length} steps, from ${formatNumber(low)} to ${formatNumber(high)}` : "Score curve, empty");
   }
 
   /** @param {number} step */

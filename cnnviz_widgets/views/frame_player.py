@@ -2,7 +2,8 @@
 
 ::
 
-    start(run) -> offer(step, scores, encode) ... -> rest(step, scores, png) [-> offer ... -> rest]
+    start(run, total_steps, labels) -> offer(step, scores, encode) ... -> rest(step, scores, png) [-> offer ... -> rest]
+        any time between: mark(step, text)    branch(step) -> offer(step or the next one, ...) ...    film() -> frames
 
 Messages to the browser:
 
@@ -18,25 +19,31 @@ Messages from the browser, ignored when their run is over:
 - ``{"type": "hello", "run"}``: a page that knows nothing yet; the next frame carries the whole curve.
 
 The run never waits for the browser; only sending does (see `Pacer`). Frames are messages and leave nothing behind;
-what a reload must show again, the picture at rest and the curve, are traits.
+what a reload must show again, the picture at rest, the curve, what it was before a branch and the marks, are traits.
+
+Several images at once are one picture, composed by whoever owns the view, with a score column and a label each.
 """
 
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import traitlets
 
 from cnnviz_widgets.views._base import View, joined
 from cnnviz_widgets.views._history import FrameHistory, ScoreCurve
 from cnnviz_widgets.views._pacing import Pacer
 
+_MARKS_KEPT = 200
+_FORMER_KEPT = 8
+
 
 class FramePlayer(View):
     """Picture, scrubber and score curve of one run after the other.
 
-    One worker thread at a time calls `start`, `offer` and `rest`; messages from the browser may be handled on any
-    other thread.
+    One worker thread at a time calls `start`, `offer`, `rest` and `branch`; messages from the browser may be handled
+    on any other thread, and `mark` and `film` called there.
 
     Parameters
     ----------
@@ -50,9 +57,19 @@ class FramePlayer(View):
     step, total, run : int
         Step of the picture at rest, steps planned, number of the run (-1 before the first).
     curve, curve_steps : bytes
-        float32 (k, images) and int32 (k,): the whole curve, as of the last rest.
+        float32 (k, images) and int32 (k,): the whole curve, as of the last rest or branch.
     images : int
         Score columns.
+    labels : list of str
+        What the score columns are, told in a legend with their colours; a column without one is numbered.
+    marks : list of (int, str)
+        Steps where something was changed and what it was: a line in the curve with its text, on hover where there is
+        no room to write it. Written by `mark`, `start` and `branch`.
+    branches : list of int
+        Steps that this run was branched at, in the order it happened.
+    former, former_steps : bytes
+        As `curve` and `curve_steps`: what the branches left behind, one after the other, at most the last eight. Steps
+        grow within each of them, so a new one begins where they do not.
     status : str
         A line such as "step 120 of 500"; whoever owns the view sets it.
     size : int
@@ -79,6 +96,11 @@ class FramePlayer(View):
     curve = traitlets.Bytes().tag(sync=True, echo_update=False)
     curve_steps = traitlets.Bytes().tag(sync=True, echo_update=False)
     images = traitlets.Int(0, min=0).tag(sync=True)
+    labels = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    marks = traitlets.List(traitlets.Tuple(traitlets.Int(min=0), traitlets.Unicode())).tag(sync=True)
+    branches = traitlets.List(traitlets.Int(min=0)).tag(sync=True)
+    former = traitlets.Bytes().tag(sync=True, echo_update=False)
+    former_steps = traitlets.Bytes().tag(sync=True, echo_update=False)
     status = traitlets.Unicode().tag(sync=True)
     caption = traitlets.Unicode().tag(sync=True)
     size = traitlets.Int(448, min=64).tag(sync=True)
@@ -88,15 +110,24 @@ class FramePlayer(View):
         self._pacer = Pacer(clock)
         self._history = FrameHistory()
         self._scores = ScoreCurve()
+        self._former: list[tuple[np.ndarray, np.ndarray]] = []
+        self._course = 0
         self._known_rows = 0
         self._rows_sent: dict[int, int] = {}
         super().__init__(**traits)
         self.on_msg(self._receive)
 
-    def start(self, run: int, *, total_steps: int) -> None:
-        """Begin another run: frames and curve of the last one are forgotten, its late messages ignored.
+    def start(self, run: int, total_steps: int, labels: Sequence[str] = ()) -> None:
+        """Begin another run: frames, curves and marks of the last one are forgotten, its late messages ignored.
 
         The last picture stays on the screen until the first new one.
+
+        Parameters
+        ----------
+        run : int
+            Number of the run.
+        labels : sequence of str
+            One per score column, for the legend; without any there is none.
 
         Raises
         ------
@@ -109,9 +140,23 @@ class FramePlayer(View):
             self._pacer.restart()
             self._history.clear()
             self._scores = ScoreCurve()
+            self._former = []
+            self._course += 1
             self._forget_browser()
             self.assign(
-                run=run, total=total_steps, step=0, images=0, still=b"", curve=b"", curve_steps=b"", looking_at=-1
+                run=run,
+                total=total_steps,
+                step=0,
+                images=0,
+                labels=list(labels),
+                marks=[],
+                branches=[],
+                still=b"",
+                curve=b"",
+                curve_steps=b"",
+                former=b"",
+                former_steps=b"",
+                looking_at=-1,
             )
 
     def offer(self, step: int, scores: Sequence[float], encode: Callable[[], bytes]) -> bool:
@@ -138,16 +183,16 @@ class FramePlayer(View):
             self._record(step, scores)
             if not self._pacer.may_send():
                 return False
-            run = self.run
+            course = self._course
         jpeg = encode()
         with self._lock:
-            if run != self.run:
+            if course != self._course:
                 return False
             self._history.add(step, jpeg)
             number = self._pacer.sent()
             steps, rows = self._scores.since(self._known_rows)
             self._rows_sent[number] = len(self._scores)
-            message = {"type": "frame", "run": run, "number": number, "step": int(step)}
+            message = {"type": "frame", "run": self.run, "number": number, "step": int(step)}
             self.send(message, [jpeg, rows.tobytes(), steps.tobytes()])
         return True
 
@@ -170,6 +215,61 @@ class FramePlayer(View):
                 curve=rows.tobytes(),
                 curve_steps=steps.tobytes(),
             )
+
+    def branch(self, step: int) -> None:
+        """Go back to a step; what came after it stays in the curve, pale, and leaves the film.
+
+        The next step offered may be this one or a later one. Looking back ends; until the next picture the page shows
+        the nearest it has at or before the step. Where the run has nothing after the step, only the looking back ends.
+
+        Raises
+        ------
+        ValueError
+            If the run has no score at or before the step.
+        """
+        with self._lock:
+            if not len(self._scores) or step < self._scores.first_step:
+                raise ValueError(f"step is {step}, expected one that was offered; the run has no score up to it")
+            self._course += 1
+            steps, rows = self._scores.cut(step)
+            if not len(steps):
+                self.assign(looking_at=-1)
+                return
+            self._history.cut(step + 1)
+            self._former = [*self._former, (steps, rows)][-_FORMER_KEPT:]
+            self._forget_browser()
+            kept_steps, kept = self._scores.since(0)
+            self._known_rows = len(kept_steps)
+            self.assign(
+                branches=[*self.branches, int(step)],
+                former=b"".join(rows.tobytes() for _, rows in self._former),
+                former_steps=b"".join(steps.tobytes() for steps, _ in self._former),
+                images=self._scores.images,
+                curve=kept.tobytes(),
+                curve_steps=kept_steps.tobytes(),
+                marks=[mark for mark in self.marks if mark[0] <= step],
+                still=self.still if self.step <= step else b"",
+                step=min(self.step, int(step)),
+                looking_at=-1,
+            )
+
+    def mark(self, step: int, text: str) -> None:
+        """Note in the curve that something was changed at a step; of more than 200 notes the oldest go.
+
+        The same text at the same step is noted once.
+        """
+        with self._lock:
+            note = (int(step), text)
+            if note not in self.marks:
+                self.marks = [*self.marks, note][-_MARKS_KEPT:]
+
+    def film(self) -> list[tuple[int, bytes]]:
+        """Steps and JPEGs of the frames kept for looking back, oldest first.
+
+        At most 512 of together 24 MB, spread evenly over those that were sent, and the newest one.
+        """
+        with self._lock:
+            return self._history.frames()
 
     def _record(self, step: int, scores: Sequence[float]) -> None:
         before = len(self._scores)

@@ -51,10 +51,10 @@ async function jpegWithin(bitmap, limit) {
 
 /**
  * What to send of a file.
- * @param {File} file @param {number} limit bytes
+ * @param {File} file @param {number} limit bytes @param {boolean} whole scale nothing down
  * @returns {Promise<{bytes: ArrayBuffer, scaled: boolean} | {reason: string}>}
  */
-async function contentOf(file, limit) {
+async function contentOf(file, limit, whole) {
   if (file.size === 0) return { reason: "the file is empty; choose another one" };
   if (file.size <= limit) {
     try {
@@ -64,6 +64,7 @@ async function contentOf(file, limit) {
     }
   }
   const given = `${sizeText(file.size)} is above the limit of ${sizeText(limit)}`;
+  if (whole) return { reason: `${given} and only the file as it is would do; choose a smaller one` };
   const bitmap = await decoded(file);
   if (!bitmap) {
     return { reason: `${given} and this browser cannot decode it to scale it down; save it as a smaller JPEG or PNG` };
@@ -94,7 +95,7 @@ class Uploads {
     const [file] = files;
     const { name, size } = file;
     this.say(`Reading ${name}…`);
-    const found = await contentOf(file, this.model.get("limit"));
+    const found = await contentOf(file, this.model.get("limit"), this.model.get("whole"));
     if (number !== this.number) return;
     if ("reason" in found) {
       this.model.send({ type: "refused", name, size, reason: found.reason, number });

@@ -12,7 +12,7 @@ Messages from the browser:
 - ``{"type": "refused", "name", "size", "reason", "number"}``: nothing was sent, ``reason`` says why.
 
 A Jupyter server of default settings takes messages up to 10 MiB and drops the connection at a larger one, so what is
-above a limit below that is scaled down before it is sent.
+above a limit below that is scaled down before it is sent, or refused.
 """
 
 from collections.abc import Callable
@@ -27,8 +27,10 @@ from cnnviz_widgets.views._base import View, joined
 class ImageUpload(View):
     """A button that opens an image file; images can be dropped onto it and pasted into it as well.
 
-    The bytes are handed on as they are: whether they are an image is for the callback to find out. Only a file above
-    `limit` is decoded in the browser, turned as its EXIF data says and sent as a JPEG of at most 2048 pixels a side.
+    The bytes are handed on as they are, texts inside a PNG included: whether they are an image is for the callback to
+    find out. Only a file above `limit` is decoded in the browser, turned as its EXIF data says and sent as a JPEG of at
+    most 2048 pixels a side, without its texts; `whole` has such a file refused instead. A picture that was copied and
+    pasted has lost its texts already, as browsers make a new file of it.
 
     Attributes
     ----------
@@ -41,6 +43,9 @@ class ImageUpload(View):
         What the file dialog offers, as in HTML: ``"image/*"`` or ``".png,.jpg"``. Not applied to what is dropped.
     limit : int
         Bytes that are sent as they are. Above 10 million the server may drop the connection.
+    whole : bool
+        Whether a file above `limit` is refused rather than scaled down: where the bytes themselves matter, as a recipe
+        kept in a PNG, more than the picture.
 
     Examples
     --------
@@ -56,6 +61,7 @@ class ImageUpload(View):
     status = traitlets.Unicode().tag(sync=True)
     accept = traitlets.Unicode("image/*").tag(sync=True)
     limit = traitlets.Int(8_000_000, min=1).tag(sync=True)
+    whole = traitlets.Bool(False).tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:
         self._uploaded = CallbackDispatcher()

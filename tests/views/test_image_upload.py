@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import traitlets
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 from playwright.sync_api import FileChooser, expect
 
 from cnnviz_widgets.views.image_upload import ImageUpload
@@ -201,6 +201,34 @@ def test_an_image_with_few_pixels_is_not_enlarged_and_transparency_becomes_white
     got = Image.open(io.BytesIO(up.uploads[0][1]))
     assert got.size == (200, 100)
     assert np.asarray(got).min() > 250
+
+
+@pytest.mark.browser
+def test_a_dropped_png_keeps_its_texts(upload):
+    texts = PngImagePlugin.PngInfo()
+    texts.add_itxt("recipe", '{"steps": 256, "name": "Möwe"}')
+    data = encoded(picture(40, 30), "PNG", pnginfo=texts)
+    up = upload()
+    up.page.evaluate(TRANSFER, [BUTTON, "drop", [["run.png", "image/png", base64.b64encode(data).decode()]]])
+    up.deliver()
+    [(_, sent, scaled)] = up.uploads
+    assert (sent, scaled) == (data, False)
+    assert Image.open(io.BytesIO(sent)).text["recipe"] == '{"steps": 256, "name": "Möwe"}'
+
+
+@pytest.mark.browser
+def test_a_file_wanted_whole_is_refused_above_the_limit_and_taken_below(upload):
+    data = encoded(picture(64, 64), "PNG")
+    up = upload(limit=len(data), whole=True)
+    up.choose(payload("fits.png", data))
+    up.deliver()
+    up.choose(payload("more.png", data + b"x"))
+    up.deliver()
+    assert up.uploads == [("fits.png", data, False)]
+    [(name, reason)] = up.refusals
+    assert name == "more.png"
+    assert "is above the limit of" in reason
+    assert "only the file as it is would do" in reason
 
 
 @pytest.mark.browser

@@ -255,3 +255,119 @@ def test_worker_and_browser_at_the_same_time():
     assert failures == []
     assert player._scores.images == 2
     assert len(player._scores) == 3000
+
+
+def test_start_tells_labels_and_forgets_marks_and_branches(browser: Browser):
+    browser.player.start(2, 50, ["red", "<b>green</b>"])
+    assert browser.player.labels == ["red", "<b>green</b>"]
+    for step in range(5):
+        browser.offer(step, images=2)
+    browser.player.mark(1, "sigma 0.5")
+    browser.player.branch(2)
+    browser.player.start(3, 50)
+    player = browser.player
+    assert (player.labels, player.marks, player.branches, player.former, player.former_steps) == ([], [], [], b"", b"")
+
+
+def test_marks_are_told_once_and_bounded(browser: Browser):
+    browser.updates.clear()
+    browser.player.mark(3, "sigma 0.5")
+    browser.player.mark(3, "sigma 0.5")
+    browser.player.mark(3, "decay 0.1")
+    assert browser.player.marks == [(3, "sigma 0.5"), (3, "decay 0.1")]
+    assert [list(update) for update in browser.updates] == [["marks"], ["marks"]]
+    for step in range(4, 300):
+        browser.player.mark(step, "sigma")
+    assert len(browser.player.marks) == 200
+    assert browser.player.marks[-1] == (299, "sigma")
+
+
+def former(player: FramePlayer) -> list[tuple[int, float]]:
+    """Rows of the first score column that branches left behind."""
+    steps = np.frombuffer(player.former_steps, "<i4")
+    scores = np.frombuffer(player.former, "<f4").reshape(len(steps), -1)
+    return list(zip(steps.tolist(), scores[:, 0].tolist(), strict=True))
+
+
+def test_a_branch_keeps_what_came_after_it_in_one_update(browser: Browser):
+    for step in range(6):
+        browser.offer(step, images=2)
+        browser.say(type="ack", run=1, number=step + 1)
+    browser.player.rest(6, [6.0, 6.0], b"png")
+    browser.player.mark(3, "at the branch")
+    browser.player.mark(4, "after it")
+    browser.player.looking_at = 3
+    browser.updates.clear()
+    browser.player.branch(3)
+    player = browser.player
+    assert len(browser.updates) == 1
+    assert (player.branches, player.looking_at, player.images) == ([3], -1, 2)
+    assert former(player) == [(3, 3), (4, 4), (5, 5), (6, 6)]
+    assert np.frombuffer(player.curve_steps, "<i4").tolist() == [0, 1, 2, 3]
+    assert player.marks == [(3, "at the branch")]
+    assert (player.still, player.step) == (b"", 3)
+    assert [step for step, _ in player.film()] == [0, 1, 2, 3]
+    browser.offer(4, images=2)
+    assert browser.scores()[0] == [4]
+    player.rest(5, [9.0, 9.0], b"png")
+    assert np.frombuffer(player.curve_steps, "<i4").tolist() == [0, 1, 2, 3, 4, 5]
+    player.branch(1)
+    assert former(player)[4:] == [(1, 1), (2, 2), (3, 3), (4, 4), (5, 9)]
+    assert player.branches == [3, 1]
+
+
+def test_only_the_last_branches_are_kept(browser: Browser):
+    browser.offer(0)
+    for _ in range(10):
+        browser.offer(1)
+        browser.player.branch(0)
+    assert len(browser.player.branches) == 10
+    assert former(browser.player) == [(0, 0), (1, 1)] * 8
+
+
+def test_a_branch_at_the_newest_step_leaves_nothing_behind(browser: Browser):
+    browser.offer(0)
+    browser.player.rest(2, [2.0], b"png")
+    browser.player.looking_at = 2
+    browser.player.branch(2)
+    player = browser.player
+    assert (player.branches, player.former, player.still, player.looking_at) == ([], b"", b"png", -1)
+
+
+def test_a_branch_needs_a_step_that_was_offered(browser: Browser):
+    with pytest.raises(ValueError, match="step is 0, expected one that was offered"):
+        browser.player.branch(0)
+    browser.offer(3)
+    with pytest.raises(ValueError, match="step is 2"):
+        browser.player.branch(2)
+
+
+def test_a_frame_of_before_the_branch_is_not_sent_after_it(browser: Browser):
+    browser.offer(0)
+    browser.offer(1)
+
+    def encode() -> bytes:
+        browser.player.branch(0)
+        return b"old"
+
+    before = len(browser.frames())
+    browser.clock.now += 1
+    assert not browser.player.offer(2, [2.0], encode)
+    assert len(browser.frames()) == before
+
+
+def test_acknowledgements_of_before_a_branch_hide_no_scores(browser: Browser):
+    for step in range(6):
+        browser.offer(step)
+    browser.player.branch(1)
+    browser.offer(2)
+    browser.say(type="ack", run=1, number=6)
+    browser.offer(3)
+    assert browser.scores()[0] == [2, 3]
+
+
+def test_the_film_is_the_frames_sent_oldest_first(browser: Browser):
+    assert browser.player.film() == []
+    for step in range(0, 10, 2):
+        browser.offer(step)
+    assert browser.player.film() == [(step, b"jpeg %d" % step) for step in range(0, 10, 2)]

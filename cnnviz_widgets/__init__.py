@@ -10,29 +10,46 @@ import importlib
 from importlib.metadata import version
 from typing import Any
 
-from .engine import feature_maps, filters, objectives, parameterizations, recipes, regularizers, steppers
-from .engine.ascent import Frame, ascend, maximize
+from .engine import (
+    feature_maps,
+    filters,
+    objectives,
+    parameterizations,
+    recipes,
+    regularizers,
+    spectra,
+    steppers,
+    sweeps,
+)
+from .engine.ascent import Ascent, Frame, ascend
+from .engine.best import maximize
 from .engine.images import ImageError, ImageSet
 from .engine.knobs import knob
 from .engine.network import InputSpec, Layer, Network, Unit
+from .engine.origin import Origin, origin
+from .engine.receptive_field import receptive_field
 from .engine.recipes import Recipe
 from .engine.result import Result
 from .engine.sources import WeightsError, load
+from .engine.values import Values
 
 __version__ = version("cnnviz_widgets")
 
 _PANELS = ("ActivationPanel", "FilterPanel", "MaximizationPanel", "Panel", "Selection")
 
 __all__ = [
+    "Ascent",
     "Frame",
     "ImageError",
     "ImageSet",
     "InputSpec",
     "Layer",
     "Network",
+    "Origin",
     "Recipe",
     "Result",
     "Unit",
+    "Values",
     "WeightsError",
     "ascend",
     "feature_maps",
@@ -41,10 +58,14 @@ __all__ = [
     "load",
     "maximize",
     "objectives",
+    "origin",
     "parameterizations",
+    "receptive_field",
     "recipes",
     "regularizers",
+    "spectra",
     "steppers",
+    "sweeps",
     *_PANELS,
 ]
 

@@ -4,13 +4,13 @@ The only optimisation loop in the project. One step is, for each image,
 
     x <- constrain(project(x + update(condition(gradient of score(transform(x)) - penalty(x)))))
 
-It is a generator: the caller stops by not asking, pauses by waiting, and steers by sending another recipe. An image never
-depends on what else is climbing: random numbers, norms and percentiles are its own.
+`ascend` is a generator: the caller stops by not asking, pauses by waiting, and steers by sending another recipe. `Ascent` is
+the same as an object that can also be brought back to a former step. An image never depends on what else is climbing: random
+numbers, norms, percentiles, canvas, trial steps and the layers that are computed are its own.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,18 +19,75 @@ import torch
 from torch import Tensor
 
 from . import recipes
-from .climbing import Chunk, Climb
-from .errors import near
+from .climbing import Chunk, ChunkState, Climb
 from .layers import Unit
 from .network import Network
-from .objectives import Objective
+from .objectives import Activation, Objective, probability
+from .probing import probe
+from .receptive_field import Canvas, ReceptiveFields, Refusal, all_receptive_fields, canvas
 from .recipes import Recipe
+from .recording import Recording
 from .regularizers import filling
-from .result import Result
 
 Goal = Unit | Objective | Sequence[Unit | Objective]
+Recipes = str | Recipe | Sequence[str | Recipe]
 DEFAULT_RECIPE = "none"
-STEERED = ("regularizers", "stepper", "steps")
+STEERED = ("regularizers", "stepper", "steps", "draws")
+
+
+@dataclass(frozen=True)
+class Path:
+    """What a run did to make an image; ``str()`` tells it in a sentence.
+
+    Attributes
+    ----------
+    run
+        ``"shadow"``, a copy of the module on the same weights, or ``"borrowed"``, the module itself, which can't be copied.
+    cut
+        The layer that the forward pass ended at, or an empty text where it went to the network's output.
+    folded
+        How many normalisations were folded into the convolutions before them.
+    canvas
+        (top, left, height, width) of the part of the input that was climbed, None for all of it; ``canvas_told`` why.
+    chunk
+        How many images went through the network together, padding included.
+    factor
+        What the recipe's step was multiplied by after a trial, ``factor_told`` why; 1 without one.
+    rescued
+        Steps made with a redirected gradient, since the unit was off.
+    """
+
+    run: str
+    cut: str
+    folded: int
+    layout: str
+    canvas: tuple[int, int, int, int] | None
+    canvas_told: str
+    chunk: int
+    factor: float
+    factor_told: str
+    rescued: int
+
+    def crop(self, image: Tensor) -> Tensor:
+        """(..., H, W) of the whole input -> the part that was climbed."""
+        if self.canvas is None:
+            return image
+        top, left, height, width = self.canvas
+        return image[..., top : top + height, left : left + width]
+
+    def __str__(self) -> str:
+        told = [f"cut at {self.cut}" if self.cut else "to the output", f"{self.folded} norms folded", self.layout]
+        told.append("the module itself" if self.run == "borrowed" else "a copy on the same weights")
+        if self.canvas:
+            told.append(f"canvas {self.canvas[2]} × {self.canvas[3]} at row {self.canvas[0]}, column {self.canvas[1]}")
+        elif self.canvas_told:
+            told.append(f"full canvas: {self.canvas_told}")
+        told.append(f"chunk {self.chunk}")
+        if self.factor_told:
+            told.append(self.factor_told)
+        if self.rescued:
+            told.append(f"redirected gradient in {self.rescued} steps, since the unit was off")
+        return "; ".join(told)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,13 +99,16 @@ class Frame:
     Attributes
     ----------
     image
-        (B, C, H, W) in [0, 1], one image per goal and copy, not stretched for display.
+        (B, C, H, W) in [0, 1], one image per recipe, goal and copy, not stretched for display. Where a smaller canvas was
+        climbed, the rest is the mean colour.
     score
         (B,), each image's own score, penalties not counted in; with random transformations that of the transformed image.
     probabilities
-        (B, classes) where the objective reaches the logits, else None.
+        (B, classes), NaN for images whose objective does not reach the logits; None where none does.
     notes
         Per image why it no longer moves, in a sentence; an empty text while it does.
+    paths
+        Per image what was done to make it.
     """
 
     step: int
@@ -56,11 +116,311 @@ class Frame:
     score: Tensor
     probabilities: Tensor | None = None
     notes: tuple[str, ...] = ()
+    paths: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class AscentState:
+    """An ascent at a step, to go back to."""
+
+    step: int
+    recipes: tuple[Recipe, ...]
+    chunks: tuple[ChunkState, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(chunk.size for chunk in self.chunks)
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Climbs that must not part, where their images are in the frame, and their canvas."""
+
+    climbs: list[Climb]
+    places: list[int]
+    canvas: Canvas | Refusal
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A chunk, the number of the recipe it follows, where its images are in the frame, and each one's canvas."""
+
+    chunk: Chunk
+    recipe: int
+    places: list[int]
+    record: Recording
+    canvas: list[Canvas | Refusal]
+    size: int
+
+
+class Ascent:
+    """Images on their way up, to be looked at, advanced, steered and brought back.
+
+    The images are ordered by recipe, then goal, then copy. Use it in a ``with`` statement, or `close` it.
+
+    Parameters
+    ----------
+    goals
+        As `goals_of` gives them.
+    recipes
+        One or several; each goal is climbed by each. They follow one clock.
+    copies
+        Images per goal; copy i starts from the seed plus i.
+    """
+
+    def __init__(
+        self, network: Network, goals: Sequence[Objective], recipes: Sequence[Recipe], copies: int = 1
+    ) -> None:
+        self.network = network
+        self.recipes = tuple(recipes)
+        self.goals = [suited(network, goal, made) for made in self.recipes for goal in goals for _ in range(copies)]
+        self.step = 0
+        self._probed = False
+        self._recordings: dict[tuple[str, ...], Recording] = {}
+        self._parts: list[_Part] = []
+        try:
+            with torch.inference_mode(False):
+                dtype = torch.float64 if network.dtype == torch.float64 else torch.float32
+                self._neutral = network.input.neutral_image(torch.zeros((), dtype=dtype, device=network.device))
+                self._prepare(list(goals), copies)
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, goals: list[Objective], copies: int) -> None:
+        canvases = _Canvases(self.network)
+        alike: dict[tuple[Any, ...], list[_Group]] = {}
+        places = iter(range(len(self.goals)))
+        for number, recipe in enumerate(self.recipes):
+            for goal in goals:
+                asked = suited(self.network, goal, recipe)
+                bound = asked.bound(self.network)
+                found = canvases.of(bound) if recipe.canvas != "full" else Refusal("")
+                shifted = bound.mapped(found.moved) if isinstance(found, Canvas) else bound
+                sides = (found.height, found.width) if isinstance(found, Canvas) else None
+                together = copies if bound.together else 1
+                key = (number, sides, bound.layers, max(recipe.chunk, together))
+                for first in range(0, copies, together):
+                    seeds = range(recipe.seed + first, recipe.seed + first + together)
+                    climbs = [Climb(shifted, seed, asked) for seed in seeds]
+                    group = _Group(climbs, [next(places) for _ in climbs], found)
+                    alike.setdefault(key, []).append(group)
+        for (number, sides, layers, size), groups in alike.items():
+            if layers not in self._recordings:
+                self._recordings[layers] = self.network.recording(layers, fold=True)
+            for gathered in _packed(groups, size):
+                self._parts.append(self._part(number, sides, self._recordings[layers], size, gathered))
+
+    def _part(self, number: int, sides: Any, record: Recording, size: int, groups: list[_Group]) -> _Part:
+        channels, *full = self.network.input.size
+        shape = (channels, *(sides or full))
+        chunk = Chunk([group.climbs for group in groups], size, record, self.recipes[number], self._neutral, shape)
+        places = [place for group in groups for place in group.places]
+        canvases = [group.canvas for group in groups for _ in group.climbs]
+        return _Part(chunk, number, places, record, canvases, size)
+
+    def __enter__(self) -> Ascent:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the network."""
+        for record in self._recordings.values():
+            record.close()
+        self._recordings, self._parts = {}, []
+
+    @property
+    def steps(self) -> int:
+        """How many updates the longest recipe makes."""
+        return max(recipe.steps for recipe in self.recipes)
+
+    @property
+    def over(self) -> bool:
+        """Whether no image makes another step."""
+        return not any(self._goes_on(part) for part in self._parts)
+
+    def _goes_on(self, part: _Part) -> bool:
+        return part.chunk.moving and self.step < self.recipes[part.recipe].steps
+
+    def look(self) -> Frame:
+        """Show the images to the network, at the step they are at."""
+        for part in self._parts:
+            recipe = self.recipes[part.recipe]
+            if self.step == 0 or (part.chunk.moving and self.step <= recipe.steps) or not hasattr(part.chunk, "image"):
+                part.chunk.look(recipe, self.step, gradient=self._goes_on(part))
+        return self._frame()
+
+    def advance(self) -> None:
+        """One update of every image that goes on."""
+        if self.step == 0 and not self._probed:
+            for part in self._parts:
+                recipe = self.recipes[part.recipe]
+                if recipe.stepper.probed and self._goes_on(part):
+                    probe(part.chunk, recipe)
+            self._probed = True
+        for part in self._parts:
+            if self._goes_on(part):
+                part.chunk.advance(self.recipes[part.recipe], self.step)
+        self.step += 1
+
+    def frames(self) -> Generator[Frame, Recipes | None, None]:
+        """A frame now, and one after each update, to the end; a recipe that is sent is followed."""
+        while True:
+            sent = yield self.look()
+            if sent is not None:
+                self.follow(sent)
+            if self.over:
+                return
+            self.advance()
+
+    def follow(self, recipes: Recipes) -> None:
+        """Have the coming steps follow other recipes' regularizers, stepper, number of steps and draws.
+
+        One recipe is followed by all images; of several, each by those that began with the one in its place.
+        """
+        given = recipes_of(recipes)
+        if len(given) not in (1, len(self.recipes)):
+            raise ValueError(
+                f"{len(given)} recipes were sent to an ascent of {len(self.recipes)}; expected 1 or that many"
+            )
+        given = given * len(self.recipes) if len(given) == 1 else given
+        before = self.recipes
+        pairs = zip(self.recipes, given, strict=True)
+        self.recipes = tuple(own.replace(**{name: getattr(new, name) for name in STEERED}) for own, new in pairs)
+        for part in self._parts:
+            old, new = before[part.recipe], self.recipes[part.recipe]
+            if old.stepper != new.stepper:
+                part.chunk.unscale()
+            moments = [filling(one.regularizers, name, self.step) for one in (old, new) for name in _SEEN]
+            if moments[: len(_SEEN)] != moments[len(_SEEN) :] or old.draws != new.draws:
+                part.chunk.forget()
+
+    def state(self) -> AscentState:
+        """Where the ascent is, for `restore`."""
+        return AscentState(self.step, self.recipes, tuple(part.chunk.state(self.step) for part in self._parts))
+
+    def restore(self, state: AscentState) -> None:
+        """Be as at that state; what comes is what came then, bit for bit."""
+        self.step, self.recipes = state.step, state.recipes
+        self._probed = state.step > 0
+        for part, chunk in zip(self._parts, state.chunks, strict=True):
+            part.chunk.restore(chunk)
+
+    def anatomy(self, number: int = 0) -> list[tuple[str, Tensor]]:
+        """What the next step will do to one image; see `Chunk.anatomy`. Each part is (C, H, W), of the image's canvas."""
+        part = next(part for part in self._parts if number in part.places)
+        at = part.places.index(number)
+        found = part.chunk.anatomy(self.recipes[part.recipe], self.step)
+        return [(name, images[at]) for name, images in found]
+
+    def _frame(self) -> Frame:
+        count = len(self.goals)
+        first = self._parts[0].chunk
+        image = self._neutral.expand(count, *self.network.input.size).clone().to(first.image.dtype)
+        score = first.score.new_empty(count)
+        told = next((part.chunk.probabilities for part in self._parts if part.chunk.probabilities is not None), None)
+        probabilities = None if told is None else told.new_full((count, told.shape[1]), torch.nan)
+        notes, paths = [""] * count, {}
+        for part in self._parts:
+            for at, place in enumerate(part.places):
+                found = part.canvas[at]
+                target = found.crop(image[place]) if isinstance(found, Canvas) else image[place]
+                target.copy_(part.chunk.image[at])
+                notes[place] = part.chunk.climbs[at].note
+                paths[place] = _path(part, at)
+            score[part.places] = part.chunk.score
+            if probabilities is not None and part.chunk.probabilities is not None:
+                probabilities[part.places] = part.chunk.probabilities
+        return Frame(
+            self.step, image, score, probabilities, tuple(notes), tuple(paths[place] for place in range(count))
+        )
+
+
+_SEEN = ("transform", "penalty", "condition")
+"""The moments that come before an update, so that a look made already is none of another recipe's."""
+
+
+class _Canvases:
+    """Canvases of goals, each asked for once."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._fields: dict[str, ReceptiveFields] | None = None
+        self._known: dict[Any, Canvas | Refusal] = {}
+
+    def of(self, goal: Objective) -> Canvas | Refusal:
+        if not goal.local:
+            return Refusal("")
+        # all channels of a layer see the same pixels unless it joins branches
+        if goal.units not in self._known:
+            if self._fields is None:
+                self._fields = all_receptive_fields(self._network)
+            self._known[goal.units] = canvas(self._network, goal.units, self._fields)
+        return self._known[goal.units]
+
+
+def _packed(groups: list[_Group], size: int) -> Iterable[list[_Group]]:
+    """In chunks of at most ``size`` images, groups whole."""
+    gathered: list[_Group] = []
+    for group in groups:
+        if gathered and sum(len(held.climbs) for held in gathered) + len(group.climbs) > size:
+            yield gathered
+            gathered = []
+        gathered.append(group)
+    if gathered:
+        yield gathered
+
+
+def _path(part: _Part, at: int) -> Path:
+    climb, found, record = part.chunk.climbs[at], part.canvas[at], part.record
+    where = (found.top, found.left, found.height, found.width) if isinstance(found, Canvas) else None
+    return Path(
+        run=record.path,
+        cut=record.cut,
+        folded=record.folded,
+        layout=record.layout,
+        canvas=where,
+        canvas_told=found.reason if isinstance(found, Refusal) else "",
+        chunk=part.size,
+        factor=climb.factor,
+        factor_told=climb.factor_told,
+        rescued=climb.rescued,
+    )
+
+
+def goals_of(network: Network, goal: Goal) -> list[Objective]:
+    """A unit, an objective or a list of them as a list of objectives, checked against the network."""
+    listed: Iterable[Any] = goal if isinstance(goal, list | tuple) else [goal]
+    goals = [Objective.ensure(one) for one in listed]
+    if not goals:
+        raise ValueError("no goal was given; expected a unit, an objective, or a list of them")
+    for one in goals:
+        one.bound(network)
+    return goals
+
+
+def suited(network: Network, goal: Objective, recipe: Recipe) -> Objective:
+    """The goal as a recipe wants it: where its step rule is one for probabilities, a class's probability instead of its logit."""
+    asks = recipe.stepper.of_probability and isinstance(goal, Activation) and not goal.at
+    if asks and isinstance(goal, Activation) and goal.unit.layer == network.output and network.is_classifier:
+        return probability(goal.unit)
+    return goal
+
+
+def recipes_of(recipe: Recipes, **fields: Any) -> tuple[Recipe, ...]:
+    """A name, a recipe or a list of them as recipes, with some fields replaced."""
+    listed = recipe if isinstance(recipe, list | tuple) else [recipe]
+    if not listed:
+        raise ValueError(f"no recipe was given; expected one or several of {', '.join(recipes.names())}")
+    return tuple(recipes.get(one).replace(**fields) for one in listed)  # type: ignore[arg-type]
 
 
 def ascend(
-    network: Network, goal: Goal, recipe: str | Recipe = DEFAULT_RECIPE, *, copies: int = 1, **fields: Any
-) -> Generator[Frame, Recipe | str | None, None]:
+    network: Network, goal: Goal, recipe: Recipes = DEFAULT_RECIPE, *, copies: int = 1, **fields: Any
+) -> Generator[Frame, Recipes | None, None]:
     """Climb, one `Frame` a step.
 
     Parameters
@@ -68,7 +428,7 @@ def ascend(
     goal
         A unit, an objective, or a list of them, one image each.
     recipe
-        A preset's name or a `Recipe`.
+        A preset's name or a `Recipe`; a list of them makes each goal by each recipe, side by side.
     copies
         Images per goal; copy i starts from the seed plus i.
     fields
@@ -78,7 +438,7 @@ def ascend(
     ------
     Frame
         The start, then one per update. ``send(recipe)`` in place of ``next()`` makes the coming steps follow the other
-        recipe's regularizers, stepper and number of steps, the very next one already. Ends early where no image moves
+        recipe's regularizers, stepper, number of steps and draws, the very next one already. Ends early where no image moves
         any more; the last frame's notes tell why.
 
     Raises
@@ -95,182 +455,13 @@ def ascend(
     >>> scores == sorted(scores)
     True
     """
-    goals = _goals(network, goal)
+    goals = goals_of(network, goal)
     if copies < 1:
         raise ValueError(f"copies={copies}; expected 1 or more")
-    made = recipes.get(recipe).replace(**fields)
-    climbs = [Climb(one, made.seed + copy) for one in goals for copy in range(copies)]
-    return _frames(network, climbs, made)
+    made = recipes_of(recipe, **fields)
 
+    def frames() -> Generator[Frame, Recipes | None, None]:
+        with Ascent(network, goals, made, copies) as ascent:
+            yield from ascent.frames()
 
-def _goals(network: Network, goal: Goal) -> list[Objective]:
-    listed: Iterable[Any] = goal if isinstance(goal, list | tuple) else [goal]
-    goals = [Objective.ensure(one) for one in listed]
-    if not goals:
-        raise ValueError("no goal was given; expected a unit, an objective, or a list of them")
-    layers = network.layers
-    for unit in (unit for one in goals for unit in one.units):
-        if layers.get(unit.layer.name) != unit.layer:
-            raise ValueError(
-                f"{unit} is no unit of this network{near(unit.layer.name, layers)} "
-                f"take it from the network itself: net[{unit.layer.name!r}][{unit.channel}]"
-            )
-    return goals
-
-
-def _frames(network: Network, climbs: list[Climb], recipe: Recipe) -> Generator[Frame, Recipe | str | None, None]:
-    dtype = torch.float64 if network.dtype == torch.float64 else torch.float32
-    layers = [name for climb in climbs for name in climb.goal.layers]
-    with torch.inference_mode(False):
-        neutral = network.input.neutral_image(torch.zeros((), dtype=dtype, device=network.device))
-        record = network.recording(layers)
-    with record:
-        size = recipe.chunk
-        starts = range(0, len(climbs), size)
-        chunks = [Chunk(climbs[start : start + size], size, record, recipe, neutral) for start in starts]
-        step = 0
-        while True:
-            last = step >= recipe.steps
-            for chunk in chunks:
-                if chunk.moving or step == 0:
-                    chunk.look(recipe, step, gradient=not last)
-            sent = yield _frame(step, chunks)
-            if sent is not None:
-                recipe = _steered(recipe, recipes.get(sent), step, chunks)
-            if step >= recipe.steps or not any(chunk.moving for chunk in chunks):
-                return
-            for chunk in chunks:
-                if chunk.moving:
-                    chunk.advance(recipe, step)
-            step += 1
-
-
-def _steered(recipe: Recipe, sent: Recipe, step: int, chunks: list[Chunk]) -> Recipe:
-    changed = recipe.replace(**{name: getattr(sent, name) for name in STEERED})
-    for moment in ("transform", "penalty", "condition"):
-        if filling(changed.regularizers, moment, step) != filling(recipe.regularizers, moment, step):
-            for chunk in chunks:
-                chunk.forget()
-    return changed
-
-
-def _frame(step: int, chunks: list[Chunk]) -> Frame:
-    def joined(name: str) -> Tensor:
-        return torch.cat([getattr(chunk, name) for chunk in chunks])
-
-    whole = all(chunk.probabilities is not None for chunk in chunks)
-    notes = tuple(climb.note for chunk in chunks for climb in chunk.climbs)
-    return Frame(step, joined("image"), joined("score"), joined("probabilities") if whole else None, notes)
-
-
-def maximize(
-    network: Network, goal: Goal, recipe: str | Recipe = DEFAULT_RECIPE, *, copies: int = 1, **fields: Any
-) -> Result:
-    """Climb to the end, and give the best images found with how they were made.
-
-    Takes what `ascend` takes. Interrupting the kernel ends it with what there is by then. An image that could not move is
-    warned of, with the reason.
-
-    Returns
-    -------
-    Result
-        Per image the frame of the highest score; with random transformations, where single scores say little, the last.
-
-    Examples
-    --------
-    >>> from torch import nn
-    >>> from cnnviz_widgets.engine.network import InputSpec, Network
-    >>> net = Network(nn.Sequential(nn.Conv2d(1, 4, 3)), InputSpec(size=(1, 8, 8)))
-    >>> result = maximize(net, [net["0"][2], net["0"][3, "center"]], steps=5)
-    >>> result.image.shape, result.curve.shape
-    (torch.Size([2, 1, 8, 8]), torch.Size([6, 2]))
-    """
-    made = recipes.get(recipe).replace(**fields)
-    goals = [one for one in _goals(network, goal) for _ in range(copies)]
-    best = Best(made)
-    frames = ascend(network, goal, made, copies=copies)
-    interrupted = False
-    try:
-        for frame in frames:
-            best.add(frame)
-    except KeyboardInterrupt:
-        if not best.curve:
-            raise
-        interrupted = True
-    finally:
-        frames.close()
-    result = best.result(network, goals, interrupted=interrupted)
-    for note in dict.fromkeys(note for note in result.notes if note):
-        warnings.warn(note, RuntimeWarning, stacklevel=2)
-    return result
-
-
-class Best:
-    """The best frame of each image while an ascent runs."""
-
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
-        self._random = recipe.random
-        self._turned = -1
-        self.curve: list[Tensor] = []
-        self.notes: tuple[str, ...] = ()
-        self._image: Tensor
-        self._score: Tensor
-        self._step: Tensor
-
-    def add(self, frame: Frame) -> None:
-        """Take a frame in."""
-        self.notes = frame.notes
-        if not self.curve:
-            self._image = frame.image.clone()
-            self._score = frame.score.clone()
-            self._step = torch.full((len(frame.score),), frame.step)
-        else:
-            better = frame.score > self._score
-            if self._random:
-                better = torch.ones_like(better)
-            self._score = torch.where(better, frame.score, self._score)
-            self._image = torch.where(better.view(-1, 1, 1, 1), frame.image, self._image)
-            self._step = torch.where(better.cpu(), frame.step, self._step)
-        self.curve.append(frame.score.cpu())
-
-    def steered(self, recipe: Recipe, step: int) -> None:
-        """Note that the ascent follows another recipe after ``step``."""
-        self._random = self._random or recipe.random
-        if self._turned < 0 and recipe != self.recipe:
-            self._turned = step
-
-    def leader(self, number: int = 0) -> tuple[float, int]:
-        """The score and the step of one image's best frame."""
-        return float(self._score[number]), int(self._step[number])
-
-    def result(self, network: Network, goals: Sequence[Objective], *, interrupted: bool = False) -> Result:
-        """What has been found so far."""
-        notes = self.notes
-        if interrupted:
-            notes = tuple(note or f"Interrupted after step {len(self.curve) - 1}." for note in notes)
-        if self._turned >= 0:
-            turned = (
-                f"The recipe was changed on the way, first after step {self._turned}; this is the one it began with."
-            )
-            notes = tuple(f"{note} {turned}".strip() for note in notes)
-        return Result(
-            image=self._image,
-            score=self._score.cpu(),
-            step=self._step,
-            curve=torch.stack(self.curve),
-            objectives=tuple(goals),
-            recipe=self.recipe,
-            digest=network.digest(),
-            neutral=network.input.neutral,
-            labels=tuple(goal_name(network, goal) for goal in goals),
-            notes=notes,
-        )
-
-
-def goal_name(network: Network, goal: Objective) -> str:
-    """How a caption calls a goal: a class's name for its logit, else the objective as typed."""
-    units = goal.units
-    if len(units) == 1 and units[0].layer == network.output and network.labels and repr(goal) == repr(units[0]):
-        return network.label(units[0].channel)
-    return repr(goal)
+    return frames()

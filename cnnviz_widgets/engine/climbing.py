@@ -1,60 +1,106 @@
 """``Chunk(climbs).look(); .advance()``: images that go through the network together, one step of their ascent at a time.
 
 What makes an image independent of its companions is here: a chunk has always the same size, padded where images are few,
-random numbers are each image's own, and an image that can't go on is left out without touching the others.
+random numbers are each image's own, and an image that can't go on is left out without touching the others. Only copies of a
+goal that compares them (`Objective.together`) know of each other; they never part.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from . import rescue
 from .objectives import Objective
 from .recipes import Recipe
 from .recording import Recording
 from .regularizers import Regularizer, filling
 
+_MOVING, _NOT_FINITE, _ZERO, _LOST = range(4)
+
 
 class Climb:
-    """One image on its way: its goal, its random numbers, and in ``note`` why it stopped."""
+    """One image on its way.
 
-    def __init__(self, goal: Objective, seed: int) -> None:
+    Attributes
+    ----------
+    goal
+        What is computed, in the terms of its canvas; ``asked`` is the goal as it was given.
+    factor
+        What its steps are multiplied by, as a trial found best; see `cnnviz_widgets.engine.probing`.
+    rescued
+        Steps made with a redirected gradient, since the unit was off; see `cnnviz_widgets.engine.rescue`.
+    note
+        Why it stopped, or an empty text.
+    """
+
+    def __init__(self, goal: Objective, seed: int, asked: Objective | None = None) -> None:
         self.goal = goal
+        self.asked = asked if asked is not None else goal
         self.generator = torch.Generator().manual_seed(seed)
         self.drawn = self.generator.get_state()
+        self.factor = 1.0
+        self.factor_told = ""
+        self.rescued = 0
         self.note = ""
 
-    def goes_on(self, step: int, score: float, gradient: Tensor, random: bool) -> bool:
-        """Whether it can take another step; notes the reason where it can't."""
-        if self.note:
-            return False
+    def stop(self, reason: int, step: int, score: float) -> None:
+        """Note why it goes no further."""
         told = f"at step {step} (the score is {score:.4g})"
-        if not (math.isfinite(score) and torch.isfinite(gradient).all()):
+        if reason == _NOT_FINITE:
             self.note = (
-                f"The score or the gradient of {self.goal} is not finite {told}, so the image stays as it is. NaN or "
+                f"The score or the gradient of {self.asked} is not finite {told}, so the image stays as it is. NaN or "
                 "infinite weights, or a network that overflows in half precision, do that."
             )
-        elif not gradient.any() and not random:
-            self.note = (
-                f"The gradient of {self.goal} is exactly zero {told}: the unit is off, as after a ReLU that passes nothing "
-                "for this image, or nothing differentiable leads to it, so no direction raises it. Another seed, stronger "
-                "noise at the start or the layer before the ReLU may help."
+        elif reason == _ZERO:
+            tried = (
+                f" Redirecting its gradient for the first {self.rescued} steps did not help." if self.rescued else ""
             )
-        return not self.note
+            self.note = (
+                f"The gradient of {self.asked} is exactly zero {told}: the unit is off, as after a ReLU that passes nothing "
+                f"for this image, or nothing differentiable leads to it, so no direction raises it.{tried} Another seed, "
+                "stronger noise at the start or the value before the nonlinearity, objectives.activation(unit, at='pre'), may "
+                "help."
+            )
+        elif reason == _LOST:
+            self.note = (
+                f"A regularizer or the stepper turned the image for {self.asked} into NaN or infinite values at step {step}, "
+                "so it stays as it was before."
+            )
 
-    def lost(self, step: int) -> None:
-        """Note that a regularizer or stepper gave no numbers."""
-        self.note = (
-            f"A regularizer or the stepper turned the image for {self.goal} into NaN or infinite values at step {step}, so it "
-            "stays as it was before."
-        )
+
+@dataclass(frozen=True)
+class ChunkState:
+    """All that a chunk is at a step, to go back to."""
+
+    step: int
+    latent: Tensor
+    stepper: dict[str, Tensor]
+    stepper_kind: type
+    stopped: Tensor
+    climbs: tuple[tuple[Tensor, float, str, int, str], ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        tensors = [self.latent, *self.stepper.values(), *(climb[0] for climb in self.climbs)]
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 class Chunk:
     """The images of some climbs, as many as ``size`` with the padding.
+
+    Parameters
+    ----------
+    groups
+        The climbs in groups, the copies of a goal that compares them together, else each alone.
+    shape
+        (C, H, W) of their images, the canvas.
 
     Attributes
     ----------
@@ -70,19 +116,34 @@ class Chunk:
     score: Tensor
     probabilities: Tensor | None = None
 
-    def __init__(self, climbs: Sequence[Climb], size: int, record: Recording, recipe: Recipe, neutral: Tensor) -> None:
-        self.climbs = list(climbs)
+    def __init__(
+        self,
+        groups: Sequence[Sequence[Climb]],
+        size: int,
+        record: Recording,
+        recipe: Recipe,
+        neutral: Tensor,
+        shape: tuple[int, int, int] | None = None,
+    ) -> None:
+        self.climbs = [climb for group in groups for climb in group]
+        ends = torch.tensor([len(group) for group in groups]).cumsum(0).tolist()
+        self._groups = [slice(end - len(group), end) for group, end in zip(groups, ends, strict=True)]
         self._padding = size - len(self.climbs)
         self._record = record
         self._neutral = neutral
         self._parameterization = recipe.parameterization
-        self._gradients: tuple[Tensor, Tensor] | None = None
+        self._stepper_state: dict[str, Tensor] = {}
+        self._stepper: Any = type(recipe.stepper)
+        self._gradients: tuple[Tensor, Tensor, Tensor] | None = None
         self._looked = -1
+        self._asked_host = 1 if neutral.device.type == "cpu" else 10
         with torch.inference_mode(False), torch.no_grad():
-            shape = record.network.input.size
+            shape = shape or record.network.input.size
             starts = [self._parameterization.init(shape, neutral, climb.generator) for climb in self.climbs]
             starts += [starts[-1]] * self._padding
             self._latent = self._parameterization.constrain(torch.cat(starts), neutral)
+        self._stopped = torch.zeros(len(starts), dtype=torch.bool, device=neutral.device)
+        self._why: Tensor | None = None
 
     @property
     def moving(self) -> bool:
@@ -93,6 +154,27 @@ class Chunk:
         """Drop the gradients, so that the next step looks again, at other regularizers."""
         self._gradients = None
 
+    def unscale(self) -> None:
+        """Take steps as the stepper gives them, whatever a trial of another one found."""
+        for climb in self.climbs:
+            climb.factor, climb.factor_told = 1.0, ""
+
+    def state(self, step: int) -> ChunkState:
+        """What it is before the update of ``step``, for `restore`."""
+        climbs = tuple((c.drawn if self._looked == step else c.generator.get_state(),
+                        c.factor, c.factor_told, c.rescued, c.note) for c in self.climbs)  # fmt: skip
+        stepper = _cloned(self._stepper_state)
+        return ChunkState(step, self._latent.clone(), stepper, self._stepper, self._stopped.clone(), climbs)
+
+    def restore(self, state: ChunkState) -> None:
+        """Be as at that state."""
+        self._latent, self._stopped = state.latent.clone(), state.stopped.clone()
+        self._stepper, self._stepper_state = state.stepper_kind, _cloned(state.stepper)
+        for climb, (drawn, factor, told, rescued, note) in zip(self.climbs, state.climbs, strict=True):
+            climb.generator.set_state(drawn)
+            climb.factor, climb.factor_told, climb.rescued, climb.note = factor, told, rescued, note
+        self._gradients, self._looked, self._why = None, -1, None
+
     def look(self, recipe: Recipe, step: int, *, gradient: bool) -> None:
         """Show the images to the network: scores, and gradients for the next update."""
         self._rewind(step)
@@ -101,20 +183,17 @@ class Chunk:
             decoded = self._parameterization.decode(latent, self._neutral)
             # taking the neutral colour off and adding it again may leave [0, 1] by a rounding error
             image = decoded.detach().clamp(0, 1).requires_grad_(gradient)
-            activations = self._record(self._transformed(recipe, image, step).to(self._record.network.dtype))
-            scores = [climb.goal(_one(activations, i))[0] for i, climb in enumerate(self.climbs)]
+            score, rise = self._asked(recipe, image, step, gradient)
             self._gradients = None
             if gradient:
-                slope = self._slope(scores, image, filling(recipe.regularizers, "penalty", step))
+                if step < rescue.STEPS:
+                    rise = self._rescued(recipe, image, step, rise)
+                slope = rise - self._resistance(image, filling(recipe.regularizers, "penalty", step))
                 for prior in filling(recipe.regularizers, "condition", step):
                     slope = _same_shape(prior, "condition", prior.condition(slope), slope)
                 (latent_slope,) = torch.autograd.grad(decoded, latent, slope)
-                self._gradients = slope, latent_slope
-        number = len(self.climbs)
-        self.image, self.score = image.detach()[:number], torch.stack(scores).detach()
-        output, network = self._record.output, self._record.network
-        whole = output is not None and network.is_classifier
-        self.probabilities = network.probabilities(output.detach())[:number] if whole else None  # type: ignore[union-attr]
+                self._gradients = rise, slope, latent_slope
+        self.image, self.score = image.detach()[: len(self.climbs)], score
 
     def _rewind(self, step: int) -> None:
         """A second look at the same step draws the same random numbers."""
@@ -125,65 +204,171 @@ class Chunk:
                 climb.drawn = climb.generator.get_state()
         self._looked = step
 
-    def _transformed(self, recipe: Recipe, image: Tensor, step: int) -> Tensor:
+    def _asked(self, recipe: Recipe, image: Tensor, step: int, gradient: bool) -> tuple[Tensor, Tensor]:
+        """The scores (n,) and their gradients (B, C, H, W), averaged over the draws."""
         priors = filling(recipe.regularizers, "transform", step)
+        draws = recipe.draws if priors else 1
+        score, rise = image.new_zeros(len(self.climbs)), torch.zeros_like(image)
+        for _ in range(draws):
+            seen = self._transformed(priors, image)
+            activations = self._record(seen.to(self._record.network.dtype))
+            scores = [goal(_some(activations, group)) for group, goal in self._goals()]
+            if gradient:
+                rise += self._slope(scores, image) / draws
+            score += torch.cat(scores).detach().to(score.dtype) / draws
+        output, network = self._record.output, self._record.network
+        whole = output is not None and network.is_classifier
+        self.probabilities = network.probabilities(output.detach())[: len(self.climbs)] if whole else None  # type: ignore[union-attr]
+        return score, rise
+
+    def _goals(self) -> list[tuple[slice, Objective]]:
+        return [(group, self.climbs[group.start].goal) for group in self._groups]
+
+    def _transformed(self, priors: list[Regularizer], image: Tensor) -> Tensor:
         if not priors:
             return image
         singles = []
         for climb, single in zip(self.climbs, image.split(1), strict=False):
             for prior in priors:
                 single = prior.transform(single, climb.generator)
-            singles.append(single)
+            singles.append(_fitting(single, image.shape[-2], image.shape[-1]))
         return torch.cat([*singles, *[singles[-1].detach()] * self._padding])
 
-    def _slope(self, scores: list[Tensor], image: Tensor, penalties: list[Regularizer]) -> Tensor:
-        """The gradient of score minus penalties with respect to the images, zero for those that have stopped."""
-        gains = {i: scores[i].to(image.dtype) for i, climb in enumerate(self.climbs) if not climb.note}
-        for prior in penalties:
-            penalty = _one_each(prior, prior.penalty(image), len(image))
-            gains = {i: gain - penalty[i] for i, gain in gains.items()}
-        several = len(gains) > 1
-        slope = _gradient(torch.stack(list(gains.values())).sum(), image, retain=several)
-        if several:
-            finite = slope.flatten(1).isfinite().all(1).tolist()
+    def _slope(self, scores: list[Tensor], image: Tensor) -> Tensor:
+        """The gradients of the scores with respect to the images, zero for those that have stopped."""
+        alive = [not climb.note for climb in self.climbs]
+        sums = {number: scores[number][_kept(alive, group)].sum() for number, group in enumerate(self._groups)
+                if any(alive[group])}  # fmt: skip
+        several = len(sums) > 1
+        slope = _gradient(torch.stack(list(sums.values())).sum().to(image.dtype), image, retain=several)
+        if several and not bool(slope.isfinite().all()):
             # in a backward pass for all, zero times the NaN or infinity of a companion's layer is NaN
-            for i in (i for i in gains if not finite[i]):
-                slope[i] = _gradient(gains[i], image, retain=True)[i]
+            for number, total in sums.items():
+                group = self._groups[number]
+                slope[group] = _gradient(total.to(image.dtype), image, retain=True)[group]
         return slope
+
+    def _rescued(self, recipe: Recipe, image: Tensor, step: int, rise: Tensor) -> Tensor:
+        """The gradients, redirected for the images whose unit is off."""
+        off = [not climb.note and not flows for climb, flows in zip(self.climbs, _any(rise), strict=False)]
+        if not any(off):
+            return rise
+        probabilities = self.probabilities
+        self._rewind(step)
+        with rescue.redirected():
+            _, redirected = self._asked(recipe, image, step, True)
+        self.probabilities = probabilities
+        for climb, was_off, flows in zip(self.climbs, off, _any(redirected), strict=False):
+            climb.rescued += was_off and flows
+        chosen = torch.tensor([*off, *[False] * self._padding], device=rise.device)
+        return torch.where(chosen.view(-1, 1, 1, 1), redirected, rise)
+
+    def _resistance(self, image: Tensor, penalties: list[Regularizer]) -> Tensor:
+        """The gradient of the penalties."""
+        if not penalties:
+            return torch.zeros_like(image)
+        x = image.detach() - self._neutral
+        x.requires_grad_()
+        total = [_one_each(prior, prior.penalty(x), len(image)).sum() for prior in penalties]
+        return _gradient(torch.stack(total).sum(), x, retain=False)
 
     def advance(self, recipe: Recipe, step: int) -> None:
         """One update of the images; those that can't go on stay as they are."""
         if self._gradients is None:
             self.look(recipe, step, gradient=True)
         assert self._gradients is not None
+        if type(recipe.stepper) is not self._stepper:
+            self._stepper, self._stepper_state = type(recipe.stepper), {}
         with torch.inference_mode(False), torch.no_grad():
-            slope, latent_slope = self._gradients
+            rise, slope, latent_slope = self._gradients
             self._gradients = None
-            told = zip(self.climbs, self.score.tolist(), slope, strict=False)
-            alive = [climb.goes_on(step, score, gradient, recipe.random) for climb, score, gradient in told]
-            moved = self._moved(recipe, step, slope, latent_slope)
-            finite = moved.flatten(1).isfinite().all(1).tolist()
-            for number, climb in enumerate(self.climbs):
-                if alive[number] and not finite[number]:
-                    climb.lost(step)
-                    alive[number] = False
-            mask = torch.tensor(alive + [False] * self._padding, device=moved.device)
-            self._latent = torch.where(mask.view(-1, *[1] * (moved.dim() - 1)), moved, self._latent)
+            score = self._padded(self.score)
+            finite = score.isfinite() & slope.flatten(1).isfinite().all(1)
+            flows = rise.flatten(1).any(1) | recipe.random
+            moved = self._moved(recipe, step, slope, latent_slope, self._stepper_state)
+            kept = moved.flatten(1).isfinite().all(1)
+            why = torch.where(kept, _MOVING, _LOST)
+            why = torch.where(flows, why, _ZERO)
+            why = torch.where(finite, why, _NOT_FINITE)
+            self._stop(why, step, score)
+            self._latent = torch.where(self._stopped.view(-1, *[1] * (moved.dim() - 1)), self._latent, moved)
 
-    def _moved(self, recipe: Recipe, step: int, slope: Tensor, latent_slope: Tensor) -> Tensor:
-        score = torch.cat([self.score, self.score[-1:].expand(self._padding)])
+    def _stop(self, why: Tensor, step: int, score: Tensor) -> None:
+        """Stop those with a reason; the host is told of it at once on the CPU, else every few steps, so as not to wait."""
+        told = torch.stack([why.to(score.dtype), torch.full_like(score, step), score])
+        self._why = told if self._why is None else torch.where(self._why[0] > 0, self._why, told)
+        self._stopped = self._stopped | (why > _MOVING)
+        if step % self._asked_host == 0:
+            for climb, (reason, at, reached) in zip(self.climbs, self._why.T.tolist(), strict=False):
+                if reason and not climb.note:
+                    climb.stop(int(reason), int(at), reached)
+
+    def _padded(self, values: Tensor) -> Tensor:
+        return torch.cat([values, values[-1:].expand(self._padding)])
+
+    def _moved(
+        self,
+        recipe: Recipe,
+        step: int,
+        slope: Tensor,
+        latent_slope: Tensor,
+        state: dict[str, Tensor],
+        watch: Callable[[str, Tensor], None] = lambda name, x: None,
+    ) -> Tensor:
         parameterization, neutral = self._parameterization, self._neutral
-        moved = self._latent + recipe.stepper.update(latent_slope, score)
+        update = recipe.stepper.update(latent_slope, self._padded(self.score), state)
+        if any(climb.factor != 1 for climb in self.climbs):
+            factors = self._padded(update.new_tensor([climb.factor for climb in self.climbs]))
+            update = update * factors.view(-1, *[1] * (update.dim() - 1))
+        moved = self._latent + update
+        watch("step", parameterization.around_neutral(moved, neutral))
         if priors := filling(recipe.regularizers, "project", step):
             x = parameterization.around_neutral(moved, neutral)
             for prior in priors:
                 x = _same_shape(prior, "project", prior.project(x, slope, step), x)
+                watch(type(prior).__name__, x)
             moved = parameterization.from_around_neutral(x, neutral)
         return parameterization.constrain(moved, neutral)
 
+    def anatomy(self, recipe: Recipe, step: int) -> list[tuple[str, Tensor]]:
+        """What the next step will do, without doing it: (name, (n, C, H, W)) for the image minus the mean colour, what the
+        network sees of it, the gradient, and the image minus the mean colour after the step and after each projection."""
+        number = len(self.climbs)
+        self.look(recipe, step, gradient=True)
+        assert self._gradients is not None
+        with torch.inference_mode(False), torch.no_grad():
+            found = [("image", self.image - self._neutral)]
+            if priors := filling(recipe.regularizers, "transform", step):
+                self._rewind(step)
+                padded = torch.cat([self.image, self.image[-1:].expand(self._padding, -1, -1, -1)])
+                found.append(("seen", self._transformed(priors, padded)[:number] - self._neutral))
+            _, slope, latent_slope = self._gradients
+            found.append(("gradient", slope[:number]))
+            self._moved(
+                recipe,
+                step,
+                slope,
+                latent_slope,
+                _cloned(self._stepper_state),
+                lambda name, x: found.append((name, x[:number])),
+            )
+        return found
 
-def _one(activations: dict[str, Tensor], number: int) -> dict[str, Tensor]:
-    return {name: values[number : number + 1] for name, values in activations.items()}
+
+def _cloned(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in tensors.items()}
+
+
+def _some(activations: dict[str, Tensor], group: slice) -> dict[str, Tensor]:
+    return {name: values[group] for name, values in activations.items()}
+
+
+def _kept(alive: list[bool], group: slice) -> list[int]:
+    return [number for number, lives in enumerate(alive[group]) if lives]
+
+
+def _any(slope: Tensor) -> list[bool]:
+    return slope.flatten(1).any(1).tolist()
 
 
 def _gradient(total: Tensor, image: Tensor, *, retain: bool) -> Tensor:
@@ -193,12 +378,21 @@ def _gradient(total: Tensor, image: Tensor, *, retain: bool) -> Tensor:
     return torch.zeros_like(image) if slope is None else slope
 
 
+def _fitting(image: Tensor, height: int, width: int) -> Tensor:
+    """Cropped in the centre, or padded with middle grey, to the size that the network takes."""
+    tall, wide = image.shape[-2] - height, image.shape[-1] - width
+    if not tall and not wide:
+        return image
+    top, left = tall // 2, wide // 2
+    return functional.pad(image, (-left, left - wide, -top, top - tall), value=0.5)
+
+
 def _one_each(prior: Regularizer, penalty: Tensor, images: int) -> Tensor:
     if not isinstance(penalty, Tensor) or penalty.shape != (images,):
         given = tuple(penalty.shape) if isinstance(penalty, Tensor) else penalty
         raise ValueError(
             f"penalty of {prior!r} gave {given} for {images} images; expected one number per image, the shape ({images},), "
-            "as image.abs().flatten(1).mean(1) gives"
+            "as x.abs().flatten(1).mean(1) gives"
         )
     return penalty
 

@@ -6,6 +6,7 @@ difference is stretched for display, and every picture names the stretch and the
 
 from __future__ import annotations
 
+import math
 from typing import Literal, get_args
 
 import numpy as np
@@ -91,3 +92,38 @@ def captioned(pictures: list[Image.Image], captions: list[str], *, gap: int = 12
         sheet.paste(shown.convert("RGB"), (left, top))
         draw.multiline_text((left, top + tall + 4), caption, fill="black", font=font)
     return sheet
+
+
+def board(
+    pictures: list[Image.Image], labels: list[str], *, columns: int = 0, side: int = 224, gap: int = 6
+) -> Image.Image:
+    """Pictures as one, in rows of ``columns``, each scaled to ``side`` pixels under a line with its label.
+
+    Parameters
+    ----------
+    columns
+        0 makes it about as wide as high.
+    """
+    columns = columns or math.ceil(math.sqrt(len(pictures)))
+    rows = -(-len(pictures) // columns)
+    band = max(16, side // 11)
+    font = ImageFont.load_default(size=band * 0.72)
+    sheet = Image.new("RGB", (columns * (side + gap) - gap, rows * (side + band + gap) - gap), "white")
+    draw = ImageDraw.Draw(sheet)
+    for number, (shown, label) in enumerate(zip(pictures, labels, strict=True)):
+        left, top = number % columns * (side + gap), number // columns * (side + band + gap)
+        while label and draw.textlength(label, font=font) > side:
+            label = label[:-2] + "…" if len(label) > 2 else ""
+        draw.text((left + 2, top), label, fill="black", font=font)
+        scaled = shown if max(shown.size) == side else shown.resize(_within(shown.size, side), _scaling(shown, side))
+        sheet.paste(scaled.convert("RGB"), (left + (side - scaled.width) // 2, top + band))
+    return sheet
+
+
+def _within(size: tuple[int, int], side: int) -> tuple[int, int]:
+    factor = side / max(size)
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
+def _scaling(shown: Image.Image, side: int) -> Image.Resampling:
+    return Image.Resampling.NEAREST if 2 * max(shown.size) <= side else Image.Resampling.BILINEAR

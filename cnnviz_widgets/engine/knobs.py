@@ -8,11 +8,13 @@ to be written twice, and a class that a user defines in a notebook cell appears 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field
 from typing import Any, ClassVar, Self
 
 from .errors import near
+from .values import Values
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,8 @@ class Family:
     def to_data(self) -> dict[str, Any]:
         """The member as plain data: ``{"class": name, field: value, ...}``, fit for JSON."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}  # type: ignore[arg-type]
-        return {"class": type(self).__name__, **values}
+        told = {key: value.to_data() if isinstance(value, Values) else value for key, value in values.items()}
+        return {"class": type(self).__name__, **told}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Self:
@@ -131,13 +134,21 @@ class Family:
         if unknown := set(values) - set(fields):
             raise ValueError(f"{name} has no field {sorted(unknown)}; it has {sorted(fields)}")
         for key, value in values.items():
-            if type(value) not in (kinds := _kinds(fields[key])):
+            if _holds_values(fields[key]):
+                absent = value is None and fields[key].default is None
+                values[key] = None if absent else Values.from_data(value)
+            elif type(value) not in (kinds := _kinds(fields[key])):
                 expected = " or ".join(_KINDS[kind] for kind in kinds)
                 raise ValueError(f"{name}.{key} is {value!r}; expected {expected}")
         needed = {key for key, f in fields.items() if f.default is MISSING and f.default_factory is MISSING}
         if missing := needed - set(values):
             raise ValueError(f"{name} needs the field {sorted(missing)}")
         return member(**values)
+
+
+def _holds_values(told: dataclasses.Field[Any]) -> bool:
+    """Whether a field is annotated ``Values`` or ``Values | None``; an annotation may be a text or the type itself."""
+    return "Values" in re.findall(r"\w+", told.type if isinstance(told.type, str) else str(told.type))
 
 
 _KINDS: dict[type, str] = {bool: "a truth value", int: "a whole number", float: "a number", str: "a text"}

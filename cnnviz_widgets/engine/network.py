@@ -164,6 +164,27 @@ class Network:
         layers = self.layers
         return tuple(layers[name] for name in self._trace.main)
 
+    def beside_nonlinearity(self, layer: str | Layer, side: str) -> Layer:
+        """The layer whose value is that before (``"pre"``) or behind (``"post"``) the nonlinearity of a chain.
+
+        Raises
+        ------
+        ValueError
+            Another side, or no module of the layer's chain gives that value: a nonlinearity may be called as a function, which
+            leaves no layer, and follow an addition of branches.
+        """
+        name = self[layer].name
+        if side not in ("pre", "post"):
+            raise ValueError(f"at={side!r}; expected 'pre' or 'post', before or behind the nonlinearity")
+        found = self._trace.sides.get(name, (None, None))[side == "post"]
+        if found is None:
+            where = "before" if side == "pre" else "behind"
+            raise ValueError(
+                f"no layer gives the value {where} a nonlinearity of the chain that {name!r} is in: none may follow it, or "
+                "it is no module of its own. net.layers lists what there is; choose the layer by its name instead of at="
+            )
+        return self[found]
+
     @property
     def convolutions(self) -> tuple[Layer, ...]:
         """The layers whose module is a ``Conv2d``, those with a kernel to look at."""
@@ -188,6 +209,11 @@ class Network:
     def root_name(self) -> str:
         """Under which name the network's own return value is listed where no module's output is it."""
         return self._trace.root
+
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether the output is a probability per class already, as of a network that ends in a softmax."""
+        return self._trace.probabilities
 
     @property
     def is_classifier(self) -> bool:
@@ -217,10 +243,13 @@ class Network:
             )
         raise UnknownNameError(f"no class {label!r}{near(str(label), names)} net.labels lists all {len(names)}")
 
-    def recording(self, names: Sequence[str | Layer] | str | Layer) -> Recording:
-        """Values of layers in forward passes: ``with net.recording(["conv1"]) as record: record(images)["conv1"]``."""
+    def recording(self, names: Sequence[str | Layer] | str | Layer, *, fold: bool = False) -> Recording:
+        """Values of layers in forward passes: ``with net.recording(["conv1"]) as record: record(images)["conv1"]``.
+
+        ``fold=True`` folds batch normalisations for speed, which pays where many passes follow; see `Recording`.
+        """
         listed = [names] if isinstance(names, str | Layer) else list(names)
-        return Recording(self, [self[name].name for name in listed])
+        return Recording(self, [self[name].name for name in listed], fold=fold)
 
     def prepare(self, images: Any) -> Tensor:
         """Whatever counts as images -> (B, C, H, W) in [0, 1] on the network's device; see `images.prepare`."""

@@ -30,6 +30,9 @@ __all__ = [
 ]
 
 
+CANVASES = ("receptive field", "full")
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How an image climbs; what it climbs, the objective, is no part of it.
@@ -42,6 +45,13 @@ class Recipe:
         How many updates.
     seed
         Image i of several copies starts from ``seed + i``.
+    draws
+        Over how many random transformations of an image each step is averaged. Calmer pictures, at the cost of a pass each; of
+        no use without random transformations.
+    canvas
+        ``"receptive field"``: a neuron's image is made on the input pixels that it sees, where its activation is the same, at
+        a fraction of the cost; the rest of the picture stays at the mean colour. It takes the full canvas, and says so, where
+        that can't be done. ``"full"``: always the whole input.
     chunk
         How many images go through the network together. An image is the same, bit for bit, whatever else is in its chunk;
         another size changes the last bits, and so may another place in a chunk of several where a dense layer's number of
@@ -50,8 +60,8 @@ class Recipe:
     Examples
     --------
     >>> Recipe(regularizers=[L2Decay(0.01)], steps=60)  # doctest: +NORMALIZE_WHITESPACE
-    Recipe(parameterization=Pixels(deviation=10.0), regularizers=(L2Decay(every=1, decay=0.01),),
-           stepper=Progress(desired=2.0, largest=100000000.0), steps=60, seed=0, chunk=1)
+    Recipe(parameterization=Pixels(photograph=None, deviation=10.0, noise='normal'), regularizers=(L2Decay(every=1, decay=0.01),),
+           stepper=Progress(desired=2.0, largest=100000000.0), steps=60, seed=0, draws=1, canvas='receptive field', chunk=1)
     """
 
     parameterization: Parameterization = Pixels()
@@ -59,6 +69,8 @@ class Recipe:
     stepper: Stepper = Progress()
     steps: int = knob(100, low=1, high=2000, scale="log")
     seed: int = knob(0, low=0, high=99)
+    draws: int = knob(1, low=1, high=16, label="draws a step")
+    canvas: str = knob("receptive field", choices=CANVASES)
     chunk: int = knob(1, low=1, high=64)
 
     def __post_init__(self) -> None:
@@ -72,7 +84,9 @@ class Recipe:
         for prior in listed:
             if not isinstance(prior, Regularizer):
                 raise TypeError(f"{prior!r} among the regularizers; expected {', '.join(Regularizer.registry)}")
-        for name, least in (("steps", 0), ("seed", 0), ("chunk", 1)):
+        if self.canvas not in CANVASES:
+            raise ValueError(f"canvas={self.canvas!r}; expected {' or '.join(map(repr, CANVASES))}")
+        for name, least in (("steps", 0), ("seed", 0), ("draws", 1), ("chunk", 1)):
             object.__setattr__(self, name, _whole(getattr(self, name), least, name))
 
     @property
@@ -92,6 +106,8 @@ class Recipe:
             "stepper": self.stepper.to_data(),
             "steps": self.steps,
             "seed": self.seed,
+            "draws": self.draws,
+            "canvas": self.canvas,
             "chunk": self.chunk,
         }
         return json.dumps(data)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -36,14 +38,16 @@ class Result:
         (B,), each image's score and the step it was reached at.
     curve
         (steps + 1, B), the score at each step.
-    objectives, recipe, digest
-        What was climbed, how, and on which weights: `Network.digest`.
+    objectives, recipes, digest
+        Per image what was climbed and how, and on which weights: `Network.digest`.
     neutral
         The network's mean colour, per channel.
     labels
         How a caption calls each image's goal.
     notes
         Per image why it stopped moving, or an empty text.
+    paths
+        Per image what was done to make it: `ascent.Path`, whose ``str()`` is a sentence.
     """
 
     image: Tensor
@@ -51,11 +55,17 @@ class Result:
     step: Tensor
     curve: Tensor
     objectives: tuple[Objective, ...]
-    recipe: Recipe
+    recipes: tuple[Recipe, ...]
     digest: str
     neutral: tuple[float, ...]
     labels: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    paths: tuple[Any, ...] = ()
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the first image climbed."""
+        return self.recipes[0]
 
     @property
     def objective(self) -> Objective:
@@ -65,21 +75,29 @@ class Result:
     def _neutral(self) -> Tensor:
         return self.image.new_tensor(self.neutral).view(-1, 1, 1)
 
+    def _climbed(self) -> list[Tensor]:
+        """Per image (1, C, h, w): the part of the input that was climbed, mostly all of it."""
+        singles = self.image.split(1)
+        if not self.paths:
+            return list(singles)
+        return [path.crop(single) for path, single in zip(self.paths, singles, strict=True)]
+
     @property
     def contrast(self) -> list[float]:
         """Per image the root mean square of its difference from the mean colour, in grey levels of 255, before stretching."""
-        return display.contrast(self.image, self._neutral())
+        return [display.contrast(single, self._neutral())[0] for single in self._climbed()]
 
     def picture(self, stretch: str = "percentile", *, side: int = 0) -> list[Image.Image]:
-        """The images as pictures; see `display.stretched` for what each stretch does.
+        """The images as pictures; see `display.stretched` for what each stretch does. Of an image that was climbed on a part of
+        the input, its receptive field, the picture shows that part.
 
         Parameters
         ----------
         side
             Pixels; smaller images are enlarged by a whole factor up to it.
         """
-        shown = display.stretched(self.image, self._neutral(), stretch)
-        return [display.picture(pixels, side=side) for pixels in display.pixels(shown)]
+        shown = [display.stretched(single, self._neutral(), stretch) for single in self._climbed()]
+        return [display.picture(display.pixels(single)[0], side=side) for single in shown]
 
     def captions(self, stretch: str = "percentile") -> list[str]:
         """Per image its goal, score and step, and how it is shown; ``ValueError`` for another stretch."""
@@ -120,11 +138,17 @@ class Result:
             written.append(file)
         return written
 
+    def png(self, number: int = 0, stretch: str = "percentile") -> bytes:
+        """One image as a PNG file with its recipe inside, as `save` writes it."""
+        return self._png(self.picture(stretch)[number], [number], stretch)
+
     def _png(self, shown: Image.Image, numbers: Sequence[int], stretch: str = "percentile") -> bytes:
         told = PngInfo()
         facts = {
             "objective": "\n".join(repr(self.objectives[number]) for number in numbers),
-            "recipe": self.recipe.to_json(),
+            "goals": json.dumps([self.objectives[number].to_data() for number in numbers]),
+            "recipe": self.recipes[numbers[0]].to_json(),
+            "path": "\n".join(str(self.paths[number]) for number in numbers if self.paths),
             "network": self.digest,
             "stretch": stretch,
             "contrast": "\n".join(f"{self.contrast[number]:.4f} of 255" for number in numbers),

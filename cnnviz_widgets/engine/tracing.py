@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -38,7 +38,8 @@ class Trace:
     the last dense layer; ``output`` the layer whose value is the network's output; ``root`` the name under which the
     network's own return value is listed where no module made it; ``probabilities`` whether the output is a probability per
     class already; ``owners`` the dotted name of each layer's module; ``written`` the parameters, buffers and other tensors
-    that the pass wrote although in evaluation mode.
+    that the pass wrote although in evaluation mode; ``sides`` for each layer beside a nonlinearity the layer before it and the
+    layer behind it, None where no module gives that value.
     """
 
     layers: Mapping[str, Layer]
@@ -49,6 +50,7 @@ class Trace:
     probabilities: bool
     owners: Mapping[str, str]
     written: frozenset[str] = frozenset()
+    sides: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
 
 
 def tensors_in(value: Any, suffix: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -127,6 +129,11 @@ class _Watch:
         self.axes = WeakIdKeyDictionary()  # tensor -> its channel axis
         self.chain_of = WeakIdKeyDictionary()  # tensor -> index into self.ends
         self.ends: list[str] = []
+        self.chains: list[list[str]] = []  # as the ends' chains, but dense layers begin one too
+        self.linked = WeakIdKeyDictionary()  # tensor -> index into self.chains
+        self.before: dict[str, str | None] = {}  # nonlinearity -> the layer that enters it
+        self.nonlinear = WeakIdKeyDictionary()  # tensor -> the nonlinearity that made it
+        self.made_by: dict[str, str] = {}  # layer -> the nonlinearity whose value it is
         self.recent: deque[tuple[str, Tensor, int]] = deque(maxlen=16)  # held, so that no storage is given out again
         self.classifier: tuple[str, Tensor | None] = ("", None)
         self.dense_seen = False
@@ -151,6 +158,7 @@ class _Watch:
         self.owners[name] = owner
         self.layers[name] = Layer(name, type(module).__name__, tuple(tensor.shape[1:]), axis)
         self.follow(name, module, source, tensor)
+        self.note_nonlinearity(name, module, source, tensor)
         self.recent.append((name, tensor, version(tensor)))
 
     def axis(self, module: nn.Module, source: Tensor | None, tensor: Tensor) -> int:
@@ -190,6 +198,47 @@ class _Watch:
             self.chain_of[tensor] = self.chain_of[source]
             self.ends[self.chain_of[source]] = name
 
+    def note_nonlinearity(self, name: str, module: nn.Module, source: Tensor | None, tensor: Tensor) -> None:
+        """Keep what lies before and behind each nonlinearity."""
+        if isinstance(module, _WEIGHING):
+            self.linked[tensor] = len(self.chains)
+            self.chains.append([name])
+        nonlinear = source is not None and _is_nonlinear(module)
+        if nonlinear:
+            assert source is not None
+            self.before[name] = self.entered(source, tensor)
+            self.nonlinear[tensor] = name
+        if source is not None and source in self.linked and source.shape == tensor.shape and _continues(module):
+            chain = self.chains[self.linked[source]]
+            # a branch may have been added in place since
+            if not nonlinear or self.before[name] == chain[-1]:
+                self.linked[tensor] = self.linked[source]
+                chain.append(name)
+        if tensor in self.nonlinear:
+            self.made_by[name] = self.nonlinear[tensor]
+
+    def entered(self, source: Tensor, tensor: Tensor) -> str | None:
+        """The layer whose value entered a nonlinearity, which may have overwritten it just now."""
+        own = int(source.data_ptr() == tensor.data_ptr())
+        for name, made, written in reversed(self.recent):
+            if made.data_ptr() == source.data_ptr() and written == version(source) - own:
+                return name
+        return None
+
+    def sides(self) -> dict[str, tuple[str | None, str | None]]:
+        """Layer -> the layers before and behind the nonlinearity that it is or that follows it in its chain."""
+        found: dict[str, tuple[str | None, str | None]] = {
+            name: (self.before[nonlinearity], name) for name, nonlinearity in self.made_by.items()
+        }
+        for chain in self.chains:
+            behind = next((name for name in chain if name in self.made_by), None)
+            for name in chain[: chain.index(behind)] if behind else chain:
+                found.setdefault(name, (found[behind][0] if behind else chain[-1], behind))
+        for before, behind in list(found.values()):
+            if before is not None:
+                found.setdefault(before, (before, behind))
+        return found
+
     def producer(self, tensor: Tensor) -> str | None:
         """The first layer whose value ``tensor`` is, perhaps in another shape: the module that made it, not the blocks around.
 
@@ -220,7 +269,16 @@ class _Watch:
             hidden = hidden or name
         order = list(self.layers)
         main = sorted(set(self.ends), key=order.index) or [name]
-        return Trace(self.layers, tuple(main), hidden or main[-1], name, root, _is_probability(logits), self.owners)
+        return Trace(
+            self.layers,
+            tuple(main),
+            hidden or main[-1],
+            name,
+            root,
+            _is_probability(logits),
+            self.owners,
+            sides=self.sides(),
+        )
 
     def last_hidden(self, image: Tensor) -> str | None:
         """The layer that enters the last dense layer (the last convolution where none is dense).
@@ -252,6 +310,11 @@ def _continues(module: nn.Module) -> bool:
         or ("Norm" in kind.__name__ and not any(isinstance(part, _WEIGHING) for part in module.modules()))
         or _is_activation(module)
     )
+
+
+def _is_nonlinear(module: nn.Module) -> bool:
+    plain = not any(True for _ in module.children()) and not isinstance(module, nn.Softmax | nn.Softmin | nn.LogSoftmax)
+    return plain and (type(module).__module__ == "torch.nn.modules.activation" or _is_activation(module))
 
 
 def _is_activation(module: nn.Module) -> bool:

@@ -166,18 +166,46 @@ class Switched(MemberControls):
         self.sliders.layout.display = "" if change["new"] else "none"
 
 
+_SECTIONS = {
+    "project": "after each step",
+    "penalty": "taken off the score",
+    "condition": "on the gradient",
+    "transform": "random views, to be robust against",
+}
+"""What the moments are called above their rows."""
+
+
 class RegularizerControls:
-    """One row per registered regularizer, in the order they will act.
+    """One row per registered regularizer, under a heading for its moment, in the order they will act.
 
     The order is that of a recipe shown last, then that of the registry, so that what the sliders say and what `make` gives
-    agree. Of two regularizers of one class in a recipe the second has no row; `make` would lose it, so `show` refuses it.
+    agree. A recipe with two of a class gets a second row for it.
+
+    Parameters
+    ----------
+    adopted
+        Is given each row that is made after the panel was built.
     """
 
-    def __init__(self, family: type[Family], changed: Changed) -> None:
+    def __init__(
+        self, family: type[Family], changed: Changed, adopted: Callable[[widgets.Widget], None] = lambda widget: None
+    ) -> None:
         self.family = family
+        self._changed, self._adopted = changed, adopted
         self.rows = {member.__name__: Switched(member, changed) for member in family.members() if made_alone(member)}
         self.order = list(self.rows)
-        self.box = widgets.VBox([row.box for row in self.rows.values()])
+        self._sections: dict[str, widgets.VBox] = {}
+        for row in self.rows.values():
+            self._section(row.member).children += (row.box,)
+        self.box = widgets.VBox(list(self._sections.values()))
+
+    def _section(self, member: type[Any]) -> widgets.VBox:
+        moment = member.moments()[0] if member.moments() else "project"
+        if moment not in self._sections:
+            heading = widgets.Label(_SECTIONS[moment])
+            heading.add_class("cnnviz-section")
+            self._sections[moment] = widgets.VBox([heading])
+        return self._sections[moment]
 
     def outdated(self) -> str:
         """What the rows do not show, in a sentence: classes that were defined since or can't be made without values."""
@@ -202,19 +230,38 @@ class RegularizerControls:
         Raises
         ------
         ValueError
-            Two of one class, or a class that was defined after the panel was opened; nothing is changed then.
+            A class that was defined after the panel was opened; nothing is changed then.
         """
-        names = [type(one).__name__ for one in regularizers]
-        if len(set(names)) < len(names):
-            raise ValueError(f"the panel has one row per regularizer, and {names} names one twice; use cnn.ascend")
-        for one in regularizers:
-            self.rows.get(type(one).__name__, next(iter(self.rows.values()))).check(one)
-        for one in regularizers:
-            self.rows[type(one).__name__].show(one)
+        names = _counted([type(one).__name__ for one in regularizers])
+        for name, one in zip(names, regularizers, strict=True):
+            self.rows.get(name.split("#")[0], next(iter(self.rows.values()))).check(one)
+        for name, one in zip(names, regularizers, strict=True):
+            if name not in self.rows:
+                self._add(name, type(one))
+            self.rows[name].show(one)
         for name, row in self.rows.items():
             if row.switch.value != (name in names):
                 row.switch.value = name in names
         self.order = names + [name for name in self.rows if name not in names]
+
+    def _add(self, name: str, member: type[Family]) -> None:
+        row = self.rows[name] = Switched(member, self._changed)
+        row.switch.description = f"{spaced(member.__name__)}, {name.split('#')[1]}"
+        section = self._section(member)
+        first = [held for other, held in self.rows.items() if other.split("#")[0] == member.__name__ and other != name]
+        at = list(section.children).index(first[-1].box) + 1
+        section.children = (*section.children[:at], row.box, *section.children[at:])
+        self._adopted(row.box)
+
+
+def _counted(names: list[str]) -> list[str]:
+    """``["Jitter", "Jitter"]`` -> ``["Jitter", "Jitter#2"]``."""
+    seen: dict[str, int] = {}
+    counted = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        counted.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return counted
 
 
 class ChoiceControls:
@@ -240,6 +287,10 @@ class ChoiceControls:
     def make(self) -> Any:
         """The chosen member."""
         return self.members[self.menu.value].make()
+
+    def check(self, value: Any) -> None:
+        """Raise ``ValueError`` where there are no controls for it."""
+        self.members.get(type(value).__name__, self.members[self.menu.value]).check(value)
 
     def show(self, value: Any) -> None:
         """Choose a member with its values."""

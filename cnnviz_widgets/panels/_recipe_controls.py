@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as widgets
 
 from cnnviz_widgets.engine import recipes
 from cnnviz_widgets.engine.knobs import knobs_of
+from cnnviz_widgets.engine.parameterizations import Parameterization
 from cnnviz_widgets.engine.recipes import Recipe
 from cnnviz_widgets.engine.regularizers import Regularizer
 from cnnviz_widgets.engine.steppers import Stepper
 
-from ._controls import Changed, ChoiceControls, MemberControls, RegularizerControls, control, put, wide
+from ._controls import Changed, ChoiceControls, RegularizerControls, control, put, wide
 
 CUSTOM = "as set below"
 """What the menu says where the controls make none of the presets."""
@@ -24,18 +26,24 @@ class RecipeControls:
     Parameters
     ----------
     recipe
-        What the controls are built for; they keep its kind of parameterization and its chunk. `show` sets them.
+        What the controls begin with; they keep its chunk. `show` sets them.
     changed
         Gets every change of a control but the menu's.
+    adopted
+        Is given each widget that is made after the panel was built.
     """
 
-    def __init__(self, recipe: Recipe, changed: Changed) -> None:
+    def __init__(
+        self, recipe: Recipe, changed: Changed, adopted: Callable[[widgets.Widget], None] = lambda widget: None
+    ) -> None:
         self.menu = widgets.Dropdown(options=[*recipes.names(), CUSTOM], description="recipe", **wide())
-        self.regularizers = RegularizerControls(Regularizer, changed)
+        self.regularizers = RegularizerControls(Regularizer, changed, adopted)
         self.stepper = ChoiceControls(Stepper, changed, "step rule")
-        self.start = MemberControls(type(recipe.parameterization), changed, recipe.parameterization)
+        self.start = ChoiceControls(Parameterization, changed, "image as")
         known = knobs_of(Recipe)
-        self.numbers = {name: control(name, known[name], getattr(recipe, name)) for name in ("steps", "seed")}
+        self.numbers = {
+            name: control(name, known[name], getattr(recipe, name)) for name in ("steps", "seed", "draws", "canvas")
+        }
         self._chunk = recipe.chunk
         for widget in self.numbers.values():
             widget.observe(changed, "value")
@@ -43,16 +51,27 @@ class RecipeControls:
     @property
     def column(self) -> list[widgets.Widget]:
         """The controls from top to bottom."""
-        return [self.menu, self.regularizers.box, self.stepper.box, self.start.box, *self.numbers.values()]
+        numbers = self.numbers
+        return [
+            self.menu,
+            numbers["steps"],
+            numbers["seed"],
+            self.regularizers.box,
+            numbers["draws"],
+            self.stepper.box,
+            self.start.box,
+            numbers["canvas"],
+        ]
 
     @property
     def recipe(self) -> Recipe:
         """The recipe as the controls stand."""
-        numbers: dict[str, Any] = {name: int(widget.value) for name, widget in self.numbers.items()}
+        numbers: dict[str, Any] = {name: int(self.numbers[name].value) for name in ("steps", "seed", "draws")}
         return Recipe(
             parameterization=self.start.make(),
             regularizers=self.regularizers.make(),
             stepper=self.stepper.make(),
+            canvas=self.numbers["canvas"].value,
             chunk=self._chunk,
             **numbers,
         )
@@ -70,6 +89,7 @@ class RecipeControls:
     def show(self, recipe: Recipe) -> None:
         """Set the controls to a recipe; ``ValueError`` where they can't show it, before anything is set."""
         self.start.check(recipe.parameterization)
+        self.stepper.check(recipe.stepper)
         self.regularizers.show(recipe.regularizers)
         self.stepper.show(recipe.stepper)
         self.start.show(recipe.parameterization)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from cnnviz_widgets.engine.ascent import Frame
+from cnnviz_widgets.engine.ascent import Ascent, Frame
+from cnnviz_widgets.engine.history import History
 from cnnviz_widgets.engine.recipes import Recipe
 
 State = Literal["preparing", "running", "paused", "finished", "stopped", "failed"]
@@ -75,41 +76,50 @@ class Latest:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run is: told at each frame and at each change of state."""
+    """Where a run is: told at each frame and at each change of state.
+
+    ``branched`` is the step that the run was just brought back to, -1 where it was not.
+    """
 
     state: State
     frame: Frame | None
     steps: int
     error: BaseException | None = None
+    branched: int = -1
+
+
+@dataclass(frozen=True)
+class _Command:
+    name: str
+    recipes: tuple[Recipe, ...] = ()
+    step: int = 0
+    work: Callable[[Ascent], None] | None = None
 
 
 class Run:
     """An ascent on its own thread.
 
-    ``pause``, ``step``, ``resume``, ``stop`` and ``steer`` return at once and act before the next step. At its last step a
-    run rests as finished and can go on when it is steered to more steps. `told` is called on the run's thread.
+    ``pause``, ``step``, ``resume``, ``stop``, ``steer``, ``branch`` and ``ask`` return at once and act before the next step. At
+    its last step a run rests as finished and can go on when it is steered to more steps. `told` is called on the run's thread.
 
     Parameters
     ----------
     begin
-        Makes the frames; called on the run's thread, since it may take a while.
-    recipe
-        What the frames begin with.
+        Makes the ascent; called on the run's thread, since it may take a while.
+    recipes
+        What it begins with.
     told
         Gets every `Progress`; its ``state`` is ``"running"`` for a frame on the way.
     """
 
     def __init__(
-        self,
-        begin: Callable[[], Generator[Frame, Recipe | None, None]],
-        recipe: Recipe,
-        told: Callable[[Progress], None],
+        self, begin: Callable[[], Ascent], recipes: Sequence[Recipe], told: Callable[[Progress], None]
     ) -> None:
         self._begin = begin
         self._told = told
-        self._commands: queue.SimpleQueue[tuple[str, Recipe | None]] = queue.SimpleQueue()
-        self._recipe = recipe
-        self._steer: Recipe | None = None
+        self._commands: queue.SimpleQueue[_Command] = queue.SimpleQueue()
+        self._recipes = tuple(recipes)
+        self._steer: tuple[Recipe, ...] | None = None
         self._state: State = "preparing"
         self._frame: Frame | None = None
         self._single = False
@@ -131,23 +141,31 @@ class Run:
 
     def pause(self) -> None:
         """Rest before the next step."""
-        self._commands.put(("pause", None))
+        self._commands.put(_Command("pause"))
 
     def resume(self) -> None:
         """Go on."""
-        self._commands.put(("resume", None))
+        self._commands.put(_Command("resume"))
 
     def step(self) -> None:
         """One step, then rest."""
-        self._commands.put(("step", None))
+        self._commands.put(_Command("step"))
 
     def stop(self) -> None:
         """End, keeping the frame it has come to."""
-        self._commands.put(("stop", None))
+        self._commands.put(_Command("stop"))
 
-    def steer(self, recipe: Recipe) -> None:
-        """Follow this recipe's regularizers, stepper and number of steps from the next step on."""
-        self._commands.put(("steer", recipe))
+    def steer(self, recipes: Sequence[Recipe]) -> None:
+        """Follow these recipes' regularizers, stepper, draws and number of steps from the next step on."""
+        self._commands.put(_Command("steer", recipes=tuple(recipes)))
+
+    def branch(self, step: int) -> None:
+        """Go back to a step and rest there; what came later is climbed anew, from then on perhaps another way."""
+        self._commands.put(_Command("branch", step=step))
+
+    def ask(self, work: Callable[[Ascent], None]) -> None:
+        """Have something done with the ascent between two steps, on the run's thread. It may look, not advance."""
+        self._commands.put(_Command("ask", work=work))
 
     def join(self, seconds: float | None = None) -> None:
         """Wait for the thread to end."""
@@ -155,26 +173,29 @@ class Run:
             self._thread.join(seconds)
 
     def _work(self) -> None:
-        frames: Any = None
+        ascent: Ascent | None = None
         try:
             self._tell("preparing")
-            frames = self._begin()
-            self._frame = next(frames)
+            ascent = self._begin()
+            history = History(ascent)
+            self._frame = ascent.look()
             self._tell("running")
-            while self._obey():
-                sent, self._steer = self._steer, None
-                self._frame = frames.send(sent)
+            while self._obey(ascent, history):
+                steer, self._steer = self._steer, None
+                if steer is not None:
+                    ascent.follow(steer)
+                history.keep()
+                ascent.advance()
+                self._frame = ascent.look()
                 self._tell("running")
-            self._tell("stopped")
-        except StopIteration:
             self._tell("stopped")
         except BaseException as error:  # the panel shows it; nothing above this thread would
             self._tell("failed", error)
         finally:
-            if frames is not None:
-                frames.close()
+            if ascent is not None:
+                ascent.close()
 
-    def _obey(self) -> bool:
+    def _obey(self, ascent: Ascent, history: History) -> bool:
         """Take the commands that have come, wait while at rest; whether to make another step."""
         if self._single:
             self._single = False
@@ -183,27 +204,44 @@ class Run:
             if self._stuck() and self._state not in RESTING:
                 self._tell("finished")
             try:
-                command, recipe = self._commands.get(block=self._state in RESTING)
+                command = self._commands.get(block=self._state in RESTING)
             except queue.Empty:
                 return True
-            if command == "stop":
+            if command.name == "stop":
                 return False
-            if command == "steer" and recipe is not None:
-                self._recipe = self._steer = recipe
+            if command.name == "steer":
+                self._recipes = self._steer = command.recipes
                 if self._state in RESTING:
                     self._tell("paused" if self._state == "finished" and not self._stuck() else self._state)
-            elif command == "pause" and self._state == "running":
+            elif command.name == "branch":
+                self._go_back(command.step, ascent, history)
+            elif command.name == "ask" and command.work is not None:
+                command.work(ascent)
+            elif command.name == "pause" and self._state == "running":
                 self._tell("paused")
-            elif command in ("resume", "step") and not self._stuck():
-                self._single = command == "step"
+            elif command.name in ("resume", "step") and not self._stuck():
+                self._single = command.name == "step"
                 self._state = "running"
                 return True
+
+    def _go_back(self, step: int, ascent: Ascent, history: History) -> None:
+        if self._frame is None or not 0 <= step < self._frame.step:
+            if self._state == "running":
+                self._tell("paused")
+            return
+        history.rewind(step)
+        self._frame = ascent.look()
+        # the knobs stand as they stand now, whatever they were at that step
+        self._steer = self._recipes
+        self._tell("paused", branched=step)
 
     def _stuck(self) -> bool:
         """Whether the steps are done, or no image can move."""
         frame = self._frame
-        return frame is None or frame.step >= self._recipe.steps or bool(frame.notes and all(frame.notes))
+        steps = max(recipe.steps for recipe in self._recipes)
+        return frame is None or frame.step >= steps or bool(frame.notes and all(frame.notes))
 
-    def _tell(self, state: State, error: BaseException | None = None) -> None:
+    def _tell(self, state: State, error: BaseException | None = None, *, branched: int = -1) -> None:
         self._state = state
-        self._told(Progress(state, self._frame, self._recipe.steps, error))
+        steps = max(recipe.steps for recipe in self._recipes)
+        self._told(Progress(state, self._frame, steps, error, branched))

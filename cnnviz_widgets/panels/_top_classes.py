@@ -30,19 +30,19 @@ class TopClasses:
         """Forget the last run."""
         self._network, self._known, self._looked = network, {}, 0.0
 
-    def look(self, frame: Frame, *, at_once: bool = False) -> bool:
-        """Take note of a frame's classes; whether it is time to show them."""
+    def look(self, frame: Frame, number: int = 0, *, at_once: bool = False) -> bool:
+        """Take note of the classes of one of a frame's images; whether it is time to show them."""
         network = self._network
         if network is None or not network.is_classifier:
             return False
-        if frame.probabilities is not None:
-            best = frame.probabilities[0].topk(min(SHOWN, network.output.channels))
+        if frame.probabilities is not None and not bool(frame.probabilities[number].isnan().any()):
+            best = frame.probabilities[number].topk(min(SHOWN, network.output.channels))
             pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
             self._known[frame.step] = [(network.label(unit), value) for unit, value in pairs]
         if not at_once and time.monotonic() - self._looked < EVERY:
             return False
         if frame.step not in self._known:
-            self._known[frame.step] = network.classify(frame.image[:1], SHOWN)[0]
+            self._known[frame.step] = network.classify(frame.image[number : number + 1], SHOWN)[0]
         self._looked = time.monotonic()
         return True
 

@@ -145,9 +145,10 @@ def test_a_parameterization_writes_down_what_it_can_read(way: Parameterization, 
     for channels in (1, 3, 5):
         neutral = torch.linspace(0.3, 0.6, channels, dtype=dtype).view(-1, 1, 1)
         image = images(4, dtype, (2, channels, 9, 12)) * 0.9 + 0.05
-        assert torch.allclose(way.decode(way.encode(image, neutral), neutral), image, atol=1e-4)
-        latent = way.from_around_neutral(image - neutral, neutral)
-        assert torch.allclose(way.around_neutral(latent, neutral) + neutral, image, atol=1e-4)
+        if way.lossless:
+            assert torch.allclose(way.decode(way.encode(image, neutral), neutral), image, atol=1e-4)
+            latent = way.from_around_neutral(image - neutral, neutral)
+            assert torch.allclose(way.around_neutral(latent, neutral) + neutral, image, atol=1e-4)
         start = way.init((channels, 9, 12), neutral, torch.Generator().manual_seed(1))
         assert torch.equal(start, way.init((channels, 9, 12), neutral, torch.Generator().manual_seed(1)))
         shown = way.decode(way.constrain(start, neutral), neutral)
@@ -171,15 +172,15 @@ def test_a_parameterization_lets_the_gradient_through(way: Parameterization) -> 
 @pytest.mark.parametrize("stepper", members(Stepper))
 def test_a_stepper_goes_uphill_for_each_image_on_its_own(stepper: Stepper) -> None:
     gradient, score = images(6) - 0.5, torch.tensor([1.0, -2.0, 0.0])
-    update = stepper.update(gradient, score)
+    update = stepper.update(gradient, score, {})
     assert update.shape == gradient.shape
     assert update.isfinite().all()
     assert ((update * gradient).flatten(1).sum(1) > 0).all()
     for number in range(3):
-        alone = stepper.update(gradient[number : number + 1], score[number : number + 1])
+        alone = stepper.update(gradient[number : number + 1], score[number : number + 1], {})
         assert torch.allclose(alone[0], update[number], rtol=1e-5)
-    assert stepper.update(torch.zeros_like(gradient), score).isfinite().all()
-    assert stepper.update(gradient.double(), score.double()).dtype == torch.float64
+    assert stepper.update(torch.zeros_like(gradient), score, {}).isfinite().all()
+    assert stepper.update(gradient.double(), score.double(), {}).dtype == torch.float64
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from cnnviz_widgets.engine.regularizers import Regularizer
 class _Square(Regularizer):
     weight: float = 30.0
 
-    def penalty(self, image: Tensor) -> Tensor:
-        return self.weight * (image - 0.4).square().flatten(1).mean(1)
+    def penalty(self, x: Tensor) -> Tensor:
+        return self.weight * x.square().flatten(1).mean(1)
 
 
 @dataclass(frozen=True)

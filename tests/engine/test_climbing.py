@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cnnviz_widgets.engine.ascent import Frame, ascend, maximize
+from cnnviz_widgets.engine.ascent import Frame, ascend
+from cnnviz_widgets.engine.best import maximize
 from cnnviz_widgets.engine.layers import Unit
 from cnnviz_widgets.engine.network import InputSpec, Network
 from cnnviz_widgets.engine.objectives import Objective, activation
@@ -240,14 +241,14 @@ def test_maximize_warns_with_the_reason(troubled: Network) -> None:
 
 
 def test_a_random_transformation_may_wake_a_dead_unit() -> None:
-    module = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU())
+    module = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Threshold(0.0, 0.0))
     with torch.no_grad():
         module[0].weight.fill_(1.0)  # type: ignore[union-attr, operator]
         module[0].bias.fill_(-0.55)  # type: ignore[union-attr, operator]
     net = Network(module, InputSpec(size=(1, 4, 4)))
     unit = net["1"][0, "center"]
-    assert last(net, unit, Recipe(steps=30)).step == 1
-    woken = last(net, unit, Recipe(regularizers=(_Noise(),), stepper=Constant(3000), steps=60))
+    assert last(net, unit, Recipe(steps=30, canvas="full")).step == 1
+    woken = last(net, unit, Recipe(regularizers=(_Noise(),), stepper=Constant(3000), steps=60, canvas="full"))
     assert woken.step == 60
     assert woken.score > 0
 

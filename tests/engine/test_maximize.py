@@ -13,7 +13,8 @@ from torch import Tensor
 
 from cnnviz_widgets.engine import recipes
 from cnnviz_widgets.engine import regularizers as reg
-from cnnviz_widgets.engine.ascent import ascend, maximize
+from cnnviz_widgets.engine.ascent import ascend
+from cnnviz_widgets.engine.best import maximize
 from cnnviz_widgets.engine.network import Network
 from cnnviz_widgets.engine.regularizers import Regularizer
 from cnnviz_widgets.engine.steppers import Constant

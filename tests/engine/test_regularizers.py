@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from cnnviz_widgets.engine.regularizers import (
+    BorderCrop,
     ClipSmallContribution,
     ClipSmallNorm,
     GaussianBlur,
@@ -96,6 +97,29 @@ def test_contribution_sums_over_colours_before_taking_its_size() -> None:
     assert clipped[0, :, 0, 1].tolist() == [1, 1, 0.5]
 
 
+@pytest.mark.parametrize(
+    ("shape", "pixels", "kept"),
+    [
+        ((7, 9), 2, (slice(2, 5), slice(2, 7))),
+        ((7, 9), 0, (slice(0, 7), slice(0, 9))),
+        ((7, 10), 8, (slice(3, 4), slice(4, 6))),
+        ((1, 2), 8, (slice(0, 1), slice(0, 2))),
+    ],
+)
+def test_a_border_becomes_the_mean_colour(shape: tuple[int, int], pixels: int, kept: tuple[slice, slice]) -> None:
+    x = random(2, 3, *shape)
+    expected = torch.zeros_like(x)
+    expected[..., kept[0], kept[1]] = x[..., kept[0], kept[1]]
+    assert torch.equal(BorderCrop(pixels).project(x, x, 0), expected)
+
+
+def test_the_four_of_the_paper_come_first() -> None:
+    names = [kind.__name__ for kind in Regularizer.members()]
+    assert names[:4] == ["L2Decay", "GaussianBlur", "ClipSmallNorm", "ClipSmallContribution"]
+    order = ["BorderCrop", "L2Penalty", "NormalizeGradient", "Padding"]
+    assert [name for name in names if name in order] == order
+
+
 def test_every_counts_from_step_zero() -> None:
     blur = GaussianBlur(0.5, every=4)
     assert [step for step in range(10) if blur.acts_at(step)] == [0, 4, 8]
@@ -109,8 +133,8 @@ def test_every_counts_from_step_zero() -> None:
 def test_a_class_tells_its_moments() -> None:
     @dataclass(frozen=True)
     class _Two(Regularizer):
-        def penalty(self, image: Tensor) -> Tensor:
-            return image.flatten(1).mean(1)
+        def penalty(self, x: Tensor) -> Tensor:
+            return x.flatten(1).mean(1)
 
         def condition(self, gradient: Tensor) -> Tensor:
             return gradient.sign()
@@ -139,6 +163,7 @@ def test_each_moment_is_neutral_by_default() -> None:
         (lambda: GaussianBlur(math.inf), "sigma=inf"),
         (lambda: ClipSmallNorm(101), "percentile=101; expected 0 to 100"),
         (lambda: ClipSmallContribution(-0.1), "percentile=-0.1"),
+        (lambda: BorderCrop(-1), "pixels=-1; expected a whole number of pixels from 0"),
         (lambda: L2Decay(0.1, every=0), "every=0; expected a whole number of steps from 1"),
         (lambda: GaussianBlur(1.0, every=1.5), "every=1.5"),
     ],

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from cnnviz_widgets.engine.ascent import maximize
+from cnnviz_widgets.engine.best import maximize
 from cnnviz_widgets.engine.network import InputSpec, Network
 from cnnviz_widgets.engine.objectives import activation
 from cnnviz_widgets.engine.recipes import Recipe

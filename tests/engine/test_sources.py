@@ -161,7 +161,7 @@ def test_torchvisions_own_file_of_an_inception_gets_its_rescaling(tmp_path: Path
         ("torchvision/", "no source 'torchvision/'"),
         ("timm/resnet_50", "timm has no model 'resnet_50'; did you mean 'resnet50'"),
         ("torchvison/alexnet", "no source 'torchvison/alexnet'; did you mean 'torchvision'"),
-        ("alexnet", "known are 'efficientnet_lite0' .the default., 'torchvision/NAME' and 'timm/NAME'"),
+        ("alexnet", "known are 'efficientnet_lite0' .the default., 'efficientnet_lite1', 'torchvision/NAME'"),
         ("efficientnet_lite0/x", "no source"),
         ("", "no source"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator
+from dataclasses import dataclass
 
 import torch
 
@@ -20,29 +20,55 @@ def frame(step: int, note: str = "") -> Frame:
 
 
 class Steps:
-    """Makes one step for each `let`, and keeps what was sent to it."""
+    """An ascent that makes one step for each `let`, and keeps what it was to follow, step by step."""
 
     def __init__(self, *, fails_at: int = -1, stuck_at: int = -1) -> None:
         self.allowed = threading.Semaphore(0)
-        self.sent: list[Recipe | None] = []
+        self.sent: list[tuple[Recipe, ...] | None] = []
         self.closed = threading.Event()
         self.fails_at, self.stuck_at = fails_at, stuck_at
+        self.step = 0
+        self.recipes: tuple[Recipe, ...] = ()
+        self._sent: tuple[Recipe, ...] | None = None
 
     def let(self, steps: int = 1) -> None:
         """Allow that many steps."""
         self.allowed.release(steps)
 
-    def __call__(self) -> Generator[Frame, Recipe | None, None]:
-        step = 0
-        try:
-            while True:
-                self.sent.append((yield frame(step, "can't move" if step == self.stuck_at else "")))
-                assert self.allowed.acquire(timeout=SECONDS)
-                step += 1
-                if step == self.fails_at:
-                    raise RuntimeError("step broke")
-        finally:
-            self.closed.set()
+    def __call__(self) -> Steps:
+        return self
+
+    def look(self) -> Frame:
+        return frame(self.step, "can't move" if self.step == self.stuck_at else "")
+
+    def follow(self, recipes: tuple[Recipe, ...]) -> None:
+        self._sent = self.recipes = tuple(recipes)
+
+    def advance(self) -> None:
+        self.sent.append(self._sent)
+        self._sent = None
+        assert self.allowed.acquire(timeout=SECONDS)
+        self.step += 1
+        if self.step == self.fails_at:
+            raise RuntimeError("step broke")
+
+    def state(self) -> Kept:
+        return Kept(self.step, self.recipes)
+
+    def restore(self, state: Kept) -> None:
+        self.step, self.recipes = state.step, state.recipes
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where it was."""
+
+    step: int
+    recipes: tuple[Recipe, ...]
+    size: int = 1
 
 
 class Told:

@@ -20,7 +20,7 @@ def begun(no_thread_left: None) -> Iterator[Begun]:
 
     def begin(steps: Steps | None = None, recipe: Recipe | None = None) -> tuple[Run, Steps, Told]:
         climbing, told = steps or Steps(), Told()
-        run = Run(climbing, recipe or Recipe(steps=1000), told)
+        run = Run(climbing, [recipe or Recipe(steps=1000)], told)
         made.append((run, climbing))
         run.start()
         assert told.next() == ("preparing", None)
@@ -106,10 +106,10 @@ def test_stop_while_it_rests(begun: Begun) -> None:
 def test_steering_acts_on_the_next_step(begun: Begun) -> None:
     run, steps, told = begun()
     other = Recipe(steps=500, seed=3)
-    run.steer(other)
+    run.steer([other])
     steps.let(2)
     assert [told.next(), told.next()] == [("running", 1), ("running", 2)]
-    assert steps.sent[:2] == [None, other]
+    assert steps.sent[:2] == [None, (other,)]
     assert told.last.steps == 500
     steps.let()
     assert told.next() == ("running", 3)
@@ -122,12 +122,12 @@ def test_of_several_recipes_the_newest_is_followed(begun: Begun) -> None:
     steps.let()
     assert [told.next(), told.next()] == [("running", 1), ("paused", 1)]
     for seed in (1, 2, 3):
-        run.steer(Recipe(seed=seed))
+        run.steer([Recipe(seed=seed)])
         assert told.next() == ("paused", 1)
     run.resume()
     steps.let()
     assert told.next() == ("running", 2)
-    assert steps.sent[1] == Recipe(seed=3)
+    assert steps.sent[1] == (Recipe(seed=3),)
 
 
 def test_finishes_and_goes_on_with_more_steps(begun: Begun) -> None:
@@ -136,18 +136,18 @@ def test_finishes_and_goes_on_with_more_steps(begun: Begun) -> None:
     assert [told.next() for _ in range(3)] == [("running", 1), ("running", 2), ("finished", 2)]
     run.resume()
     run.step()
-    run.steer(Recipe(steps=2, seed=5))
+    run.steer([Recipe(steps=2, seed=5)])
     assert told.next() == ("finished", 2)
-    run.steer(Recipe(steps=4))
+    run.steer([Recipe(steps=4)])
     assert told.next() == ("paused", 2)
     run.resume()
     assert [told.next() for _ in range(3)] == [("running", 3), ("running", 4), ("finished", 4)]
-    assert steps.sent[2] == Recipe(steps=4)
+    assert steps.sent[2] == (Recipe(steps=4),)
 
 
 def test_fewer_steps_finish_it(begun: Begun) -> None:
     run, steps, told = begun()
-    run.steer(Recipe(steps=1))
+    run.steer([Recipe(steps=1)])
     steps.let(10)
     assert [told.next(), told.next()] == [("running", 1), ("finished", 1)]
 
@@ -175,7 +175,7 @@ def test_failure_to_begin_is_told() -> None:
         raise ValueError("no such layer")
 
     told = Told()
-    run = Run(broken, Recipe(), told)  # type: ignore[arg-type]
+    run = Run(broken, [Recipe()], told)  # type: ignore[arg-type]
     run.start()
     assert [told.next(), told.next()] == [("preparing", None), ("failed", None)]
     assert isinstance(told.last.error, ValueError)
@@ -184,7 +184,7 @@ def test_failure_to_begin_is_told() -> None:
 
 def test_commands_before_the_first_frame_wait_for_it() -> None:
     steps, told = Steps(), Told()
-    run = Run(steps, Recipe(), told)
+    run = Run(steps, [Recipe()], told)
     run.pause()
     run.start()
     assert [told.next() for _ in range(3)] == [("preparing", None), ("running", 0), ("paused", 0)]
@@ -201,7 +201,7 @@ def test_a_listener_that_fails_ends_the_run() -> None:
         if progress.frame is not None and progress.state == "running":
             raise RuntimeError("the picture could not be drawn")
 
-    run = Run(steps, Recipe(), told)
+    run = Run(steps, [Recipe()], told)
     run.start()
     assert steps.closed.wait(SECONDS)
     run.join(SECONDS)

@@ -118,11 +118,12 @@ def test_a_class_defined_again_is_told(registry: dict[str, type]) -> None:
 
 
 def test_a_result_tells_that_its_recipe_was_changed_on_the_way() -> None:
-    from cnnviz_widgets.engine.ascent import Best, ascend
+    from cnnviz_widgets.engine.ascent import ascend
+    from cnnviz_widgets.engine.best import Best
 
     net = grey()
     recipe = cnn.Recipe(steps=3)
-    best = Best(recipe)
+    best = Best([recipe])
     for frame in ascend(net, net["0"][0], recipe):
         best.add(frame)
         best.steered(recipe if frame.step < 2 else recipe.replace(regularizers=[L2Decay(0.1)]), frame.step)

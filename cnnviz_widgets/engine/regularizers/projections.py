@@ -1,99 +1,20 @@
-"""``image -> image``: what is believed of images before a network is asked, each prior one small class.
+"""``project(x, gradient, step) -> x``: what is done to the image after each update.
 
-A regularizer acts at one of four moments of a step, in the order of the recipe's list:
-
-- ``transform(image, generator)`` before the forward pass: what the unit must be robust against;
-- ``penalty(image)``, taken off the score: R(x) of a(x) - R(x);
-- ``condition(gradient)`` before the update;
-- ``project(x, gradient, step)`` after the update: the r of x <- r(x + gradient) in Yosinski et al. 2015.
-
-The four of Yosinski et al. ("Understanding Neural Networks Through Deep Visualization", 2015, section 3) are projections.
-They pull towards zero, and zero is the network's mean colour: they get ``x``, the image minus that colour. In a lecture's
-words, "clip pixels with small values" is `ClipSmallNorm`, "clip pixels with small gradients" is `ClipSmallContribution`.
+The four of Yosinski et al. ("Understanding Neural Networks Through Deep Visualization", 2015, section 3) and `BorderCrop`.
+All pull towards zero, the network's mean colour, so they ask nothing of the score and act whatever the step size is.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 
 import torch
 from torch import Tensor
 
-from .knobs import Family, knob
+from cnnviz_widgets.engine.knobs import knob
 
-MOMENTS = ("transform", "penalty", "condition", "project")
-
-
-@dataclass(frozen=True)
-class Regularizer(Family):
-    """A prior on the image; a subclass fills one of the four moments.
-
-    All tensors are (B, C, H, W), and an image must not depend on the others in its batch. A subclass defined in a notebook
-    cell shows up in the panel, with a slider for each knob.
-
-    Parameters
-    ----------
-    every
-        It acts at the steps 0, every, 2 every, ...
-
-    Examples
-    --------
-    >>> from cnnviz_widgets.engine.knobs import knob
-    >>> @dataclass(frozen=True)
-    ... class Fade(Regularizer):
-    ...     rate: float = knob(0.1, low=0.0, high=1.0)
-    ...     def project(self, x, gradient, step):
-    ...         return x * (1 - self.rate)
-    >>> Fade(0.2, every=2)
-    Fade(every=2, rate=0.2)
-    """
-
-    _: KW_ONLY
-    every: int = knob(1, low=1, high=16, label="every n steps")
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.every, int) or self.every < 1:
-            raise ValueError(f"every={self.every!r}; expected a whole number of steps from 1")
-
-    def transform(self, image: Tensor, generator: torch.Generator) -> Tensor:
-        """The image (1, C, H, W) in [0, 1] as the network is to see it; differentiable, random numbers from ``generator``."""
-        return image
-
-    def penalty(self, image: Tensor) -> Tensor:
-        """What is taken off the score, (B,), for images in [0, 1]; differentiable."""
-        return image.new_zeros(len(image))
-
-    def condition(self, gradient: Tensor) -> Tensor:
-        """The gradient of the score with respect to the image, made to behave."""
-        return gradient
-
-    def project(self, x: Tensor, gradient: Tensor, step: int) -> Tensor:
-        """The updated image, given and returned as ``x``, image minus the network's mean colour in units of [0, 1].
-
-        ``gradient`` is the one the update was made from, at the image before it.
-        """
-        return x
-
-    def acts_at(self, step: int) -> bool:
-        """Whether it is this step's turn."""
-        return step % self.every == 0
-
-    @classmethod
-    def moments(cls) -> tuple[str, ...]:
-        """Which of the four moments the class fills."""
-        return tuple(name for name in MOMENTS if getattr(cls, name) is not getattr(Regularizer, name))
-
-
-def filling(regularizers: Iterable[Regularizer], moment: str, step: int) -> list[Regularizer]:
-    """Those that fill a moment and whose turn it is, in order."""
-    return [prior for prior in regularizers if moment in prior.moments() and prior.acts_at(step)]
-
-
-def _within(value: float, low: float, high: float, name: str) -> None:
-    if not low <= value <= high:
-        raise ValueError(f"{name}={value}; expected {low:g} to {high:g}")
+from .base import Regularizer, whole, within
 
 
 @dataclass(frozen=True)
@@ -114,7 +35,7 @@ class L2Decay(Regularizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _within(self.decay, 0, 1, "decay")
+        within(self.decay, 0, 1, "decay")
 
     def project(self, x: Tensor, gradient: Tensor, step: int) -> Tensor:
         return x * (1 - self.decay)
@@ -142,19 +63,24 @@ class GaussianBlur(Regularizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _within(self.sigma, 0, 1000, "sigma")
+        within(self.sigma, 0, 1000, "sigma")
 
     def project(self, x: Tensor, gradient: Tensor, step: int) -> Tensor:
-        if self.sigma == 0:
-            return x
-        height, width = x.shape[-2:]
-        down = _blurring(height, self.sigma, x.dtype, x.device)
-        across = _blurring(width, self.sigma, x.dtype, x.device)
-        return down @ x @ across.T
+        return blurred(x, self.sigma)
+
+
+def blurred(x: Tensor, sigma: float) -> Tensor:
+    """(..., H, W) smoothed as `GaussianBlur` says."""
+    if sigma == 0:
+        return x
+    height, width = x.shape[-2:]
+    down = _mixing(height, sigma, x.dtype, x.device)
+    across = _mixing(width, sigma, x.dtype, x.device)
+    return down @ x @ across.T
 
 
 @functools.lru_cache(maxsize=16)
-def _blurring(size: int, sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _mixing(size: int, sigma: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     """(size, size): row i holds what pixel i takes from each pixel, mirrored at the border as often as needed."""
     radius = int(4.0 * sigma + 0.5)
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
@@ -191,7 +117,7 @@ class ClipSmallNorm(Regularizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _within(self.percentile, 0, 100, "percentile")
+        within(self.percentile, 0, 100, "percentile")
 
     def project(self, x: Tensor, gradient: Tensor, step: int) -> Tensor:
         small = _below_percentile(x.norm(dim=1), self.percentile)
@@ -217,8 +143,36 @@ class ClipSmallContribution(Regularizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _within(self.percentile, 0, 100, "percentile")
+        within(self.percentile, 0, 100, "percentile")
 
     def project(self, x: Tensor, gradient: Tensor, step: int) -> Tensor:
         contribution = (gradient * -x).sum(dim=1).abs()
         return x.masked_fill(_below_percentile(contribution, self.percentile)[:, None], 0)
+
+
+@dataclass(frozen=True)
+class BorderCrop(Regularizer):
+    """What lies near the border becomes the mean colour.
+
+    A network that pads its maps answers to the border itself, so bright lines and corners grow there that have little to do
+    with the unit.
+
+    Parameters
+    ----------
+    pixels
+        The border's width. The middle pixel of a tiny image always stays, or the middle two where their number is even.
+    """
+
+    pixels: int = knob(8, low=0, high=64, label="pixels")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole(self.pixels, 0, "pixels", "pixels")
+
+    def project(self, x: Tensor, gradient: Tensor, step: int) -> Tensor:
+        height, width = x.shape[-2:]
+        down, across = min(self.pixels, (height - 1) // 2), min(self.pixels, (width - 1) // 2)
+        kept = torch.zeros_like(x)
+        middle = (..., slice(down, height - down), slice(across, width - across))
+        kept[middle] = x[middle]
+        return kept

@@ -1,0 +1,91 @@
+"""``probe(chunk, recipe)``: whether a constant step carries on the network at hand, and what carries where it does not.
+
+The step sizes of a paper were found on the network of the paper. On another one the second combination of Yosinski et al. 2015
+stands still at its published step (on EfficientNet-Lite0 at a probability of 0.003) and works at ten times it. So the size is
+tried first, for a few steps which are then forgotten. It is kept unless the score stands still early, or falls; then the sizes
+half a power of ten further are tried, larger ones or smaller ones, as long as each gets clearly higher than the one before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .climbing import Chunk
+from .recipes import Recipe
+
+TRIAL = 16
+"""Steps of a trial. Where decay holds the image, as at 0.3 a step, it has come to rest by then."""
+
+RATIO = math.sqrt(10)
+FURTHEST = 6
+
+_STANDS = 0.1
+"""An ascent stands still when the last half of a trial brings less than this share of what the whole brought."""
+
+_WORTH = 1.25
+"""By how much another size must climb higher to be taken."""
+
+
+def probe(chunk: Chunk, recipe: Recipe) -> None:
+    """Set the factor of each climb's steps, and tell what was tried. The images stay as they are.
+
+    Each image is judged on its own, by what a(x) gains over its start; its companions do not change that.
+    """
+    start = chunk.state(0)
+    before = [climb.factor for climb in chunk.climbs]
+
+    def trial(factors: list[float]) -> tuple[Tensor, Tensor]:
+        """(n,) what each image gained, and whether it still climbed in the second half."""
+        chunk.restore(start)
+        for climb, factor in zip(chunk.climbs, factors, strict=True):
+            climb.factor = factor
+        scores = []
+        for step in range(TRIAL + 1):
+            chunk.look(recipe, step, gradient=step < TRIAL)
+            scores.append(chunk.score.cpu().double())
+            if step < TRIAL:
+                chunk.advance(recipe, step)
+        chunk.restore(start)
+        curve = torch.stack(scores) - scores[0]
+        gains, half = curve[-1], curve[TRIAL // 2]
+        gains = torch.where(gains.isfinite(), gains, -math.inf)
+        return gains, (gains - half) >= _STANDS * gains.abs()
+
+    gains, climbs_on = trial(before)
+    factors = _search(trial, before, gains, climbs_on)
+    for climb, factor, gain, on in zip(chunk.climbs, factors, gains.tolist(), climbs_on.tolist(), strict=True):
+        climb.factor = factor
+        if factor != 1:
+            why = "fell" if gain < 0 else "stood still"
+            climb.factor_told = f"the recipe's step {why} after {TRIAL} trial steps, {factor:.3g} times it is taken"
+        elif not on:
+            climb.factor_told = "the recipe's step soon stood still in a trial, and no other carried further"
+        else:
+            climb.factor_told = "the recipe's step carried in a trial"
+
+
+def _search(
+    trial: Callable[[list[float]], tuple[Tensor, Tensor]], before: list[float], gains: Tensor, climbs_on: Tensor
+) -> list[float]:
+    best, factors = gains.clone(), list(before)
+    seeking = [not on for on in climbs_on.tolist()]
+    # an ascent that falls has overshot; one that stands still is held back by decay
+    ratio = [1 / RATIO if gain < 0 else RATIO for gain in gains.tolist()]
+    for power in range(1, FURTHEST + 1):
+        if not any(seeking):
+            break
+        tried = [1.0 * r**power if seeks else 1.0 for r, seeks in zip(ratio, seeking, strict=True)]
+        found, _ = trial(tried)
+        for number, gain in enumerate(found.tolist()):
+            if not seeking[number]:
+                continue
+            base = float(best[number])
+            if gain > max(base * _WORTH, base + 1e-9):
+                best[number], factors[number] = gain, tried[number]
+            else:
+                seeking[number] = False
+    return factors

@@ -1,0 +1,55 @@
+"""``maximizing(goal, recipes) -> text``: the Python code that makes the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cnnviz_widgets.engine import recipes
+from cnnviz_widgets.engine.layers import Unit
+from cnnviz_widgets.engine.network import Network
+from cnnviz_widgets.engine.recipes import Recipe
+from cnnviz_widgets.engine.values import Values
+
+
+def unit_code(unit: Unit, network: Network) -> str:
+    """``net.unit('flamingo')`` for a class of its own name, else ``net['layer'][17, 'center']``."""
+    label = network.label(unit.channel)
+    if unit.layer == network.output and unit.position is None and network.labels.count(label) == 1:
+        return f"net.unit({label!r})"
+    where = (unit.position,) if isinstance(unit.position, str) else unit.position or ()
+    return f"net[{unit.layer.name!r}][{', '.join(map(repr, (unit.channel, *where)))}]"
+
+
+def maximizing(goal: str, made: Sequence[Recipe], copies: int) -> str:
+    """A call of `maximize` for one recipe or several."""
+    told = [_recipe(one) for one in made]
+    several = f", copies={copies}" if copies > 1 else ""
+    lines = []
+    if any(not text.startswith(("'", '"')) for text, _ in told):
+        lines.append("from cnnviz_widgets.engine.recipes import *")
+    if "objectives." in goal:
+        lines.append("from cnnviz_widgets import objectives")
+    if any("photograph=photograph" in text for text, _ in told):
+        lines.append("photograph = 'photograph.jpg'  # the file of the picture that was loaded")
+    if len(told) == 1:
+        text, seed = told[0]
+        what = f"recipe={text}" if text.startswith("'") else text
+        call = f"cnn.maximize(net, {goal}, {what}{seed}{several})"
+    else:
+        seeds = {seed for _, seed in told}
+        seed = seeds.pop() if len(seeds) == 1 else ""
+        call = "\n".join([f"cnn.maximize(net, {goal}, [", *[f"    {text}," for text, _ in told], f"]{seed}{several})"])
+    return "\n".join([*lines, "", call] if lines else [call])
+
+
+def _recipe(recipe: Recipe) -> tuple[str, str]:
+    """The preset's name and the seed in its place, or the code that rebuilds the recipe."""
+    for name in recipes.names():
+        preset = recipes.get(name)
+        if recipe.replace(seed=preset.seed) == preset:
+            return repr(name), f", seed={recipe.seed}" if recipe.seed != preset.seed else ""
+    text = repr(recipe)
+    photograph = recipe.parameterization.photograph
+    if isinstance(photograph, Values):
+        text = text.replace(f"photograph={photograph!r}", "photograph=photograph")
+    return text, ""

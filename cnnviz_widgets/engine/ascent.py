@@ -19,19 +19,20 @@ import torch
 from torch import Tensor
 
 from . import recipes
+from .canvas import Canvas, Refusal, canvas
 from .climbing import Chunk, ChunkState, Climb
 from .layers import Unit
 from .network import Network
 from .objectives import Activation, Objective, probability
 from .probing import probe
-from .receptive_field import Canvas, ReceptiveFields, Refusal, all_receptive_fields, canvas
+from .receptive_field import ReceptiveFields, all_receptive_fields
 from .recipes import Recipe
 from .recording import Recording
 from .regularizers import filling
 
 Goal = Unit | Objective | Sequence[Unit | Objective]
 Recipes = str | Recipe | Sequence[str | Recipe]
-DEFAULT_RECIPE = "none"
+DEFAULT_RECIPE = "natural"
 STEERED = ("regularizers", "stepper", "steps", "draws")
 
 
@@ -247,9 +248,11 @@ class Ascent:
 
     def look(self) -> Frame:
         """Show the images to the network, at the step they are at."""
+        if not self._parts:
+            raise RuntimeError("this ascent is closed; Ascent(network, goals, recipes) opens another")
         for part in self._parts:
             recipe = self.recipes[part.recipe]
-            if self.step == 0 or (part.chunk.moving and self.step <= recipe.steps) or not hasattr(part.chunk, "image"):
+            if not part.chunk.seen or (part.chunk.moving and self.step <= recipe.steps):
                 part.chunk.look(recipe, self.step, gradient=self._goes_on(part))
         return self._frame()
 
@@ -264,6 +267,9 @@ class Ascent:
         for part in self._parts:
             if self._goes_on(part):
                 part.chunk.advance(self.recipes[part.recipe], self.step)
+            elif not part.chunk.seen:
+                # its last look is at the step it ended at, whenever somebody asks
+                part.chunk.look(self.recipes[part.recipe], self.step, gradient=False)
         self.step += 1
 
     def frames(self) -> Generator[Frame, Recipes | None, None]:
@@ -308,9 +314,13 @@ class Ascent:
         self._probed = state.step > 0
         for part, chunk in zip(self._parts, state.chunks, strict=True):
             part.chunk.restore(chunk)
+            if chunk.step < state.step:
+                part.chunk.look(self.recipes[part.recipe], chunk.step, gradient=False)
 
     def anatomy(self, number: int = 0) -> list[tuple[str, Tensor]]:
         """What the next step will do to one image; see `Chunk.anatomy`. Each part is (C, H, W), of the image's canvas."""
+        if not 0 <= number < len(self.goals):
+            raise ValueError(f"image {number}; expected a number from 0 to {len(self.goals) - 1}")
         part = next(part for part in self._parts if number in part.places)
         at = part.places.index(number)
         found = part.chunk.anatomy(self.recipes[part.recipe], self.step)
@@ -451,7 +461,7 @@ def ascend(
     >>> from torch import nn
     >>> from cnnviz_widgets.engine.network import InputSpec, Network
     >>> net = Network(nn.Sequential(nn.Conv2d(1, 4, 3)), InputSpec(size=(1, 8, 8)))
-    >>> scores = [float(frame.score) for frame in ascend(net, net["0"][2], steps=3)]
+    >>> scores = [float(frame.score) for frame in ascend(net, net["0"][2], "none", steps=3)]
     >>> scores == sorted(scores)
     True
     """

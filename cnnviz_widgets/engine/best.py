@@ -34,7 +34,7 @@ def maximize(
     >>> from torch import nn
     >>> from cnnviz_widgets.engine.network import InputSpec, Network
     >>> net = Network(nn.Sequential(nn.Conv2d(1, 4, 3)), InputSpec(size=(1, 8, 8)))
-    >>> result = maximize(net, [net["0"][2], net["0"][3, "center"]], steps=5)
+    >>> result = maximize(net, [net["0"][2], net["0"][3, "center"]], "none", steps=5)
     >>> result.image.shape, result.curve.shape
     (torch.Size([2, 1, 8, 8]), torch.Size([6, 2]))
     """

@@ -76,7 +76,10 @@ class Climb:
 
 @dataclass(frozen=True)
 class ChunkState:
-    """All that a chunk is at a step, to go back to."""
+    """All that a chunk is at a step, to go back to.
+
+    ``step`` is that of its last look where nothing has moved since.
+    """
 
     step: int
     latent: Tensor
@@ -110,6 +113,8 @@ class Chunk:
         (n,), of the last look.
     probabilities
         (n, classes) where the pass reached the output of a classifier, else None.
+    seen
+        Whether these are of the images as they are now.
     """
 
     image: Tensor
@@ -135,7 +140,9 @@ class Chunk:
         self._stepper_state: dict[str, Tensor] = {}
         self._stepper: Any = type(recipe.stepper)
         self._gradients: tuple[Tensor, Tensor, Tensor] | None = None
+        self._redirected: list[bool] = []
         self._looked = -1
+        self.seen = False
         self._asked_host = 1 if neutral.device.type == "cpu" else 10
         with torch.inference_mode(False), torch.no_grad():
             shape = shape or record.network.input.size
@@ -161,30 +168,33 @@ class Chunk:
 
     def state(self, step: int) -> ChunkState:
         """What it is before the update of ``step``, for `restore`."""
-        climbs = tuple((c.drawn if self._looked == step else c.generator.get_state(),
+        climbs = tuple((c.drawn if self.seen else c.generator.get_state(),
                         c.factor, c.factor_told, c.rescued, c.note) for c in self.climbs)  # fmt: skip
         stepper = _cloned(self._stepper_state)
-        return ChunkState(step, self._latent.clone(), stepper, self._stepper, self._stopped.clone(), climbs)
+        at = self._looked if self.seen else step
+        return ChunkState(at, self._latent.clone(), stepper, self._stepper, self._stopped.clone(), climbs)
 
     def restore(self, state: ChunkState) -> None:
         """Be as at that state."""
-        self._latent, self._stopped = state.latent.clone(), state.stopped.clone()
-        self._stepper, self._stepper_state = state.stepper_kind, _cloned(state.stepper)
+        # what is cloned in inference mode could never have a gradient again
+        with torch.inference_mode(False):
+            self._latent, self._stopped = state.latent.clone(), state.stopped.clone()
+            self._stepper, self._stepper_state = state.stepper_kind, _cloned(state.stepper)
         for climb, (drawn, factor, told, rescued, note) in zip(self.climbs, state.climbs, strict=True):
             climb.generator.set_state(drawn)
             climb.factor, climb.factor_told, climb.rescued, climb.note = factor, told, rescued, note
-        self._gradients, self._looked, self._why = None, -1, None
+        self._gradients, self._looked, self._why, self.seen = None, -1, None, False
 
     def look(self, recipe: Recipe, step: int, *, gradient: bool) -> None:
         """Show the images to the network: scores, and gradients for the next update."""
         self._rewind(step)
         with torch.inference_mode(False), torch.set_grad_enabled(gradient):
             latent = self._latent.detach().requires_grad_(gradient)
-            decoded = self._parameterization.decode(latent, self._neutral)
+            decoded = _each(self._parameterization.decode, latent, self._neutral)
             # taking the neutral colour off and adding it again may leave [0, 1] by a rounding error
             image = decoded.detach().clamp(0, 1).requires_grad_(gradient)
             score, rise = self._asked(recipe, image, step, gradient)
-            self._gradients = None
+            self._gradients, self._redirected = None, []
             if gradient:
                 if step < rescue.STEPS:
                     rise = self._rescued(recipe, image, step, rise)
@@ -193,7 +203,9 @@ class Chunk:
                     slope = _same_shape(prior, "condition", prior.condition(slope), slope)
                 (latent_slope,) = torch.autograd.grad(decoded, latent, slope)
                 self._gradients = rise, slope, latent_slope
-        self.image, self.score = image.detach()[: len(self.climbs)], score
+        self.image, self.score, self.seen = image.detach()[: len(self.climbs)], score, True
+        if not gradient:
+            self._note()
 
     def _rewind(self, step: int) -> None:
         """A second look at the same step draws the same random numbers."""
@@ -239,6 +251,8 @@ class Chunk:
         alive = [not climb.note for climb in self.climbs]
         sums = {number: scores[number][_kept(alive, group)].sum() for number, group in enumerate(self._groups)
                 if any(alive[group])}  # fmt: skip
+        if not sums:
+            return torch.zeros_like(image)
         several = len(sums) > 1
         slope = _gradient(torch.stack(list(sums.values())).sum().to(image.dtype), image, retain=several)
         if several and not bool(slope.isfinite().all()):
@@ -258,8 +272,8 @@ class Chunk:
         with rescue.redirected():
             _, redirected = self._asked(recipe, image, step, True)
         self.probabilities = probabilities
-        for climb, was_off, flows in zip(self.climbs, off, _any(redirected), strict=False):
-            climb.rescued += was_off and flows
+        # a step may be looked at twice; it counts when it is made
+        self._redirected = [was_off and flows for was_off, flows in zip(off, _any(redirected), strict=False)]
         chosen = torch.tensor([*off, *[False] * self._padding], device=rise.device)
         return torch.where(chosen.view(-1, 1, 1, 1), redirected, rise)
 
@@ -282,6 +296,8 @@ class Chunk:
         with torch.inference_mode(False), torch.no_grad():
             rise, slope, latent_slope = self._gradients
             self._gradients = None
+            for climb, redirected in zip(self.climbs, self._redirected, strict=False):
+                climb.rescued += redirected
             score = self._padded(self.score)
             finite = score.isfinite() & slope.flatten(1).isfinite().all(1)
             flows = rise.flatten(1).any(1) | recipe.random
@@ -292,16 +308,22 @@ class Chunk:
             why = torch.where(finite, why, _NOT_FINITE)
             self._stop(why, step, score)
             self._latent = torch.where(self._stopped.view(-1, *[1] * (moved.dim() - 1)), self._latent, moved)
+            self.seen = not self.moving
 
     def _stop(self, why: Tensor, step: int, score: Tensor) -> None:
-        """Stop those with a reason; the host is told of it at once on the CPU, else every few steps, so as not to wait."""
+        """Stop those with a reason; to tell at once would make a GPU wait, so there it is every few steps and at the end."""
         told = torch.stack([why.to(score.dtype), torch.full_like(score, step), score])
         self._why = told if self._why is None else torch.where(self._why[0] > 0, self._why, told)
         self._stopped = self._stopped | (why > _MOVING)
         if step % self._asked_host == 0:
-            for climb, (reason, at, reached) in zip(self.climbs, self._why.T.tolist(), strict=False):
-                if reason and not climb.note:
-                    climb.stop(int(reason), int(at), reached)
+            self._note()
+
+    def _note(self) -> None:
+        """Have those that stopped know why."""
+        told = [] if self._why is None else self._why.T.tolist()
+        for climb, (reason, at, reached) in zip(self.climbs, told, strict=False):
+            if reason and not climb.note:
+                climb.stop(int(reason), int(at), reached)
 
     def _padded(self, values: Tensor) -> Tensor:
         return torch.cat([values, values[-1:].expand(self._padding)])
@@ -313,7 +335,7 @@ class Chunk:
         slope: Tensor,
         latent_slope: Tensor,
         state: dict[str, Tensor],
-        watch: Callable[[str, Tensor], None] = lambda name, x: None,
+        watch: Callable[[str, Tensor], None] | None = None,
     ) -> Tensor:
         parameterization, neutral = self._parameterization, self._neutral
         update = recipe.stepper.update(latent_slope, self._padded(self.score), state)
@@ -321,13 +343,17 @@ class Chunk:
             factors = self._padded(update.new_tensor([climb.factor for climb in self.climbs]))
             update = update * factors.view(-1, *[1] * (update.dim() - 1))
         moved = self._latent + update
-        watch("step", parameterization.around_neutral(moved, neutral))
-        if priors := filling(recipe.regularizers, "project", step):
-            x = parameterization.around_neutral(moved, neutral)
+        priors = filling(recipe.regularizers, "project", step)
+        if priors or watch:
+            x = _each(parameterization.around_neutral, moved, neutral)
+            if watch:
+                watch("step", x)
+        if priors:
             for prior in priors:
                 x = _same_shape(prior, "project", prior.project(x, slope, step), x)
-                watch(type(prior).__name__, x)
-            moved = parameterization.from_around_neutral(x, neutral)
+                if watch:
+                    watch(type(prior).__name__, x)
+            moved = _each(parameterization.from_around_neutral, x, neutral)
         return parameterization.constrain(moved, neutral)
 
     def anatomy(self, recipe: Recipe, step: int) -> list[tuple[str, Tensor]]:
@@ -339,9 +365,13 @@ class Chunk:
         with torch.inference_mode(False), torch.no_grad():
             found = [("image", self.image - self._neutral)]
             if priors := filling(recipe.regularizers, "transform", step):
+                drawn = [climb.generator.get_state() for climb in self.climbs]
                 self._rewind(step)
                 padded = torch.cat([self.image, self.image[-1:].expand(self._padding, -1, -1, -1)])
                 found.append(("seen", self._transformed(priors, padded)[:number] - self._neutral))
+                # one draw was shown, and the step may be averaged over several
+                for climb, state in zip(self.climbs, drawn, strict=True):
+                    climb.generator.set_state(state)
             _, slope, latent_slope = self._gradients
             found.append(("gradient", slope[:number]))
             self._moved(
@@ -349,7 +379,7 @@ class Chunk:
                 step,
                 slope,
                 latent_slope,
-                _cloned(self._stepper_state),
+                _cloned(self._stepper_state) if type(recipe.stepper) is self._stepper else {},
                 lambda name, x: found.append((name, x[:number])),
             )
         return found
@@ -357,6 +387,11 @@ class Chunk:
 
 def _cloned(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in tensors.items()}
+
+
+def _each(change: Callable[[Tensor, Tensor], Tensor], values: Tensor, neutral: Tensor) -> Tensor:
+    """Image by image: what ends a tensor is computed by other instructions, so a sigmoid's last bits would tell the place."""
+    return change(values, neutral) if len(values) == 1 else torch.cat([change(one, neutral) for one in values.split(1)])
 
 
 def _some(activations: dict[str, Tensor], group: slice) -> dict[str, Tensor]:

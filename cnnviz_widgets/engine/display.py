@@ -74,9 +74,9 @@ def picture(image: np.ndarray, *, side: int = 0) -> Image.Image:
     )
 
 
-def captioned(pictures: list[Image.Image], captions: list[str], *, gap: int = 12) -> Image.Image:
+def captioned(pictures: list[Image.Image], captions: list[str], *, gap: int = 12, size: int = 14) -> Image.Image:
     """Pictures side by side, at most four in a row, with a caption of one or more lines below each."""
-    font = ImageFont.load_default(size=14)
+    font = ImageFont.load_default(size=size)
     columns = min(4, len(pictures))
     measure = ImageDraw.Draw(Image.new("L", (1, 1)))
     texts = [measure.multiline_textbbox((0, 0), caption, font=font) for caption in captions]
@@ -106,8 +106,8 @@ def board(
     """
     columns = columns or math.ceil(math.sqrt(len(pictures)))
     rows = -(-len(pictures) // columns)
-    band = max(16, side // 11)
-    font = ImageFont.load_default(size=band * 0.72)
+    band = max(18, side // 9)
+    font = ImageFont.load_default(size=band * 0.78)
     sheet = Image.new("RGB", (columns * (side + gap) - gap, rows * (side + band + gap) - gap), "white")
     draw = ImageDraw.Draw(sheet)
     for number, (shown, label) in enumerate(zip(pictures, labels, strict=True)):

@@ -60,8 +60,9 @@ class History:
         ValueError
             A step the run has not come to.
         """
-        if not 0 <= step <= self._ascent.step or not self._kept:
-            raise ValueError(f"step {step}; expected one of the run so far, 0 to {self._ascent.step}")
+        first = min(self._kept, default=0)
+        if not first <= step <= self._ascent.step or not self._kept:
+            raise ValueError(f"step {step}; expected one of the run so far, {first} to {self._ascent.step}")
         key = max(at for at in self._kept if at <= step)
         self._ascent.restore(self._kept[key])
         while self._ascent.step < step:

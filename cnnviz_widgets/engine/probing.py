@@ -21,7 +21,7 @@ TRIAL = 16
 """Steps of a trial. Where decay holds the image, as at 0.3 a step, it has come to rest by then."""
 
 RATIO = math.sqrt(10)
-FURTHEST = 6
+FURTHEST = 12
 
 _STANDS = 0.1
 """An ascent stands still when the last half of a trial brings less than this share of what the whole brought."""
@@ -53,7 +53,7 @@ def probe(chunk: Chunk, recipe: Recipe) -> None:
         curve = torch.stack(scores) - scores[0]
         gains, half = curve[-1], curve[TRIAL // 2]
         gains = torch.where(gains.isfinite(), gains, -math.inf)
-        return gains, (gains - half) >= _STANDS * gains.abs()
+        return gains, (gains > 0) & (gains - half >= _STANDS * gains)
 
     gains, climbs_on = trial(before)
     factors = _search(trial, before, gains, climbs_on)
@@ -87,5 +87,6 @@ def _search(
             if gain > max(base * _WORTH, base + 1e-9):
                 best[number], factors[number] = gain, tried[number]
             else:
-                seeking[number] = False
+                # of sizes that lead out of the numbers each says as little as the other
+                seeking[number] = gain == base == -math.inf
     return factors

@@ -40,7 +40,8 @@ class Setting:
         spaced = np.geomspace(low, high, count) if self.knob.scale == "log" else np.linspace(low, high, count)
         if isinstance(self.value, int):
             return list(dict.fromkeys(round(float(value)) for value in spaced))
-        return [float(f"{value:.3g}") for value in spaced]
+        # 0.9999 in three digits is 1, beyond the end
+        return [min(max(float(f"{value:.3g}"), low), high) for value in spaced]
 
 
 def settings(recipe: Recipe) -> dict[str, Setting]:

@@ -100,8 +100,12 @@ class Panel(widgets.VBox):
     def _drawn(self, drawing: Callable[[], None]) -> None:
         with self._own_changes():
             drawing()
-            if self.note.kind == "error" and not self._lasting:
-                self.note.show("")
+            self._mended()
+
+    def _mended(self) -> None:
+        """Take an error off that what was just done has put right."""
+        if self.note.kind == "error" and not self._lasting:
+            self.note.show("")
 
     def wait(self, seconds: float = 60.0) -> None:
         """Wait until what was asked for is drawn; for scripts and tests.

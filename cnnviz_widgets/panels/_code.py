@@ -20,8 +20,8 @@ def unit_code(unit: Unit, network: Network) -> str:
     return f"net[{unit.layer.name!r}][{', '.join(map(repr, (unit.channel, *where)))}]"
 
 
-def maximizing(goal: str, made: Sequence[Recipe], copies: int) -> str:
-    """A call of `maximize` for one recipe or several."""
+def maximizing(goal: str, made: Sequence[Recipe], copies: int, before: Sequence[str] = ()) -> str:
+    """A call of `maximize` for one recipe or several, behind the lines that it needs."""
     told = [_recipe(one) for one in made]
     several = f", copies={copies}" if copies > 1 else ""
     lines = []
@@ -29,6 +29,7 @@ def maximizing(goal: str, made: Sequence[Recipe], copies: int) -> str:
         lines.append("from cnnviz_widgets.engine.recipes import *")
     if "objectives." in goal:
         lines.append("from cnnviz_widgets import objectives")
+    lines += before
     if any("photograph=photograph" in text for text, _ in told):
         lines.append("photograph = 'photograph.jpg'  # the file of the picture that was loaded")
     if len(told) == 1:

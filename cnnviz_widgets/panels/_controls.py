@@ -28,11 +28,11 @@ def control(name: str, knob: Knob, value: Any) -> widgets.Widget:
     """A widget for one field: a menu for choices, a box for a truth value, else a slider, whose ends give way to a value
     beyond them."""
     label = knob.label or name.replace("_", " ")
+    if isinstance(value, bool) and not knob.choices:
+        return widgets.Checkbox(value=value, indent=False, description=label)
     shared = {"description": label, "style": _LABEL, "layout": widgets.Layout(width="98%")}
     if knob.choices:
         return widgets.Dropdown(options=list(knob.choices), value=value, **shared)
-    if isinstance(value, bool):
-        return widgets.Checkbox(value=value, indent=False, description=label)
     if isinstance(value, str):
         return widgets.Text(value=value, **shared)
     if knob.low is None or knob.high is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,13 +38,16 @@ class Lanes:
 
     Parameters
     ----------
+    own
+        The recipe that the controls begin with.
     changed
         Gets a change of which recipes there are.
     chosen
         Gets a change of the lane that the controls belong to.
     """
 
-    def __init__(self, changed: Changed, chosen: Changed) -> None:
+    def __init__(self, own: Recipe, changed: Changed, chosen: Changed) -> None:
+        self.own = own
         self.mode = widgets.ToggleButtons(
             options=list(_MODES.items()),
             value="one",
@@ -65,8 +68,10 @@ class Lanes:
         self.lane = widgets.Dropdown(options=[("", 0)], description="knobs of", **wide())
         self._sweeping = widgets.VBox([self.knobs[0], self.counts[0], self.knobs[1], self.counts[1]])
         self.box = widgets.VBox([self.racers, self._sweeping, self.lane])
+        self._made = "one"
         self.lanes: list[Lane] = []
         self.columns = 0
+        self.rebuild()
         for widget in (self.mode, self.racers, *self.knobs, *self.counts):
             widget.observe(changed, "value")
         self.lane.observe(chosen, "value")
@@ -76,37 +81,48 @@ class Lanes:
         """Which lane the controls belong to."""
         return int(self.lane.value or 0)
 
-    def rebuild(self, recipe: Recipe) -> None:
-        """Make the lanes anew for the mode, with ``recipe`` as the controls'. ``ValueError`` where it can't be; nothing changes
-        then."""
-        mode, columns = self.mode.value, 0
+    @property
+    def shown(self) -> Recipe:
+        """The recipe that the controls are to show."""
+        return self.own if self._made == "sweep" else self.lanes[self.number].recipe
+
+    def rebuild(self) -> None:
+        """Make the lanes anew for the mode, from presets and from what the controls stood at when they were alone.
+
+        Raises
+        ------
+        ValueError
+            Too few or too many recipes for a race; the lanes are those of before then.
+        """
+        mode = self.mode.value
+        # first of all what is to be seen, so that a choice that is refused can be mended
+        self.racers.layout.display = "" if mode == "race" else "none"
+        self._sweeping.layout.display = "" if mode == "sweep" else "none"
+        self._make(mode)
+        self.lane.layout.display = "" if mode in ("board", "race") else "none"
+
+    def _make(self, mode: str) -> None:
+        columns = 0
         if mode == "one":
-            lanes = [Lane("", recipe)]
+            lanes = [Lane("", self.own)]
         elif mode == "sweep":
-            self._offer_knobs(recipe)
-            lanes, columns = self._swept(recipe)
+            self._offer_knobs(self.own)
+            lanes, columns = self._swept(self.own)
         else:
             names = BOARD if mode == "board" else self.racers.value
             if not 2 <= len(names) <= MOST_RACERS:
                 raise ValueError(
-                    f"{len(names)} recipes are chosen; a race takes 2 to {MOST_RACERS}: hold Ctrl or ⌘ to choose"
+                    f"{len(names)} chosen; a race takes 2 to {MOST_RACERS} recipes: hold Ctrl or ⌘ to choose several"
                 )
-            lanes = [Lane(name, self._named(name, recipe)) for name in names]
+            lanes = [Lane(name, self._named(name)) for name in names]
             columns = 2 if mode == "board" else min(3, len(names))
-        self.lanes, self.columns = lanes, columns
-        self._show()
-
-    def _named(self, name: str, own: Recipe) -> Recipe:
-        return own if name == OWN else recipes.get(name).replace(seed=own.seed)
-
-    def _show(self) -> None:
-        mode = self.mode.value
-        self.racers.layout.display = "" if mode == "race" else "none"
-        self._sweeping.layout.display = "" if mode == "sweep" else "none"
-        self.lane.layout.display = "" if mode in ("board", "race") else "none"
-        options = [(lane.label, number) for number, lane in enumerate(self.lanes)]
+        self.lanes, self.columns, self._made = lanes, columns, mode
+        options = [(lane.label, number) for number, lane in enumerate(lanes)]
         if tuple(self.lane.options) != tuple(options):
             self.lane.options = options
+
+    def _named(self, name: str) -> Recipe:
+        return self.own if name == OWN else recipes.get(name).replace(seed=self.own.seed)
 
     def _offer_knobs(self, recipe: Recipe) -> None:
         names = [name for name, told in settings(recipe).items() if _spreads(told) and name not in ("steps",)]
@@ -135,12 +151,19 @@ class Lanes:
 
     def turned(self, recipe: Recipe) -> None:
         """The controls were moved to ``recipe``: the lane they belong to follows."""
-        if self.mode.value in ("one", "sweep"):
-            self.rebuild(recipe)
+        if self._made in ("one", "sweep"):
+            self.own = recipe
+            self._make(self._made)
             return
-        self.lanes[self.number] = Lane(self.lanes[self.number].label, recipe)
-        seeded = [Lane(lane.label, lane.recipe.replace(seed=recipe.seed)) for lane in self.lanes]
-        self.lanes = seeded
+        label = self.lanes[self.number].label
+        self.lanes[self.number] = Lane(label, recipe)
+        self.own = recipe if label == OWN else self.own.replace(seed=recipe.seed)
+        self.lanes = [Lane(lane.label, lane.recipe.replace(seed=recipe.seed)) for lane in self.lanes]
+
+    def start_from(self, photograph: Any) -> None:
+        """Have every lane start from a photograph; None: from noise."""
+        self.own = _started(self.own, photograph)
+        self.lanes = [Lane(lane.label, _started(lane.recipe, photograph)) for lane in self.lanes]
 
     @property
     def recipes(self) -> list[Recipe]:
@@ -153,6 +176,10 @@ class Lanes:
         return [lane.label for lane in self.lanes]
 
 
+def _started(recipe: Recipe, photograph: Any) -> Recipe:
+    return recipe.replace(parameterization=dataclasses.replace(recipe.parameterization, photograph=photograph))
+
+
 def _spreads(told: Setting) -> bool:
     ends = told.knob.low is not None and told.knob.high is not None
     return bool(told.knob.choices) or isinstance(told.value, bool) or ends
@@ -160,8 +187,3 @@ def _spreads(told: Setting) -> bool:
 
 def _told(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def picked(names: Sequence[str]) -> str:
-    """``'"a", "b"'`` for code."""
-    return ", ".join(repr(name) for name in names)

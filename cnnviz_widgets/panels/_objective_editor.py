@@ -54,6 +54,16 @@ class _Term:
         remove.on_click(lambda button: removed(self))
         self.box = widgets.HBox([self.fader, remove])
 
+    @property
+    def weight(self) -> float:
+        return _round(self.fader)
+
+    def close(self) -> None:
+        for widget in (self.box, *self.box.children):
+            for part in (widget, widget.layout, getattr(widget, "style", None)):
+                if part is not None:
+                    part.close()
+
 
 class ObjectiveEditor:
     """The kind of objective for the selected unit, and faders for what else counts.
@@ -112,13 +122,13 @@ class ObjectiveEditor:
         self.terms.remove(term)
         self._faders.children = tuple(held.box for held in self.terms)
         self._changed(None)
-        term.box.close()
+        term.close()
 
     def clear(self) -> None:
         """The unit's activation alone, as before anything was set."""
         for term in list(self.terms):
             self.terms.remove(term)
-            term.box.close()
+            term.close()
         self._faders.children = ()
         self.kind.value, self.rivals.value, self.minimise.value = "value", 0.0, False
         self.copies.value, self.diversity.value = 1, 0.0
@@ -126,15 +136,15 @@ class ObjectiveEditor:
     def objective(self, unit: Unit, network: Network) -> Objective:
         """What the controls make for a unit; ``ValueError`` where the network can't give it."""
         goal = _KINDS[self.kind.value][1](unit)
-        if self.rivals.value:
-            goal = goal - self.rivals.value * objectives.others(unit)
+        if rivals := _round(self.rivals):
+            goal = goal - rivals * objectives.others(unit)
         for term in self.terms:
-            if term.fader.value and term.unit != unit:
-                goal = goal + term.fader.value * objectives.activation(term.unit)
+            if term.weight and term.unit != unit:
+                goal = goal + term.weight * objectives.activation(term.unit)
         if self.minimise.value:
             goal = -goal
-        if self.copies.value > 1 and self.diversity.value:
-            goal = goal + self.diversity.value * objectives.diversity(_textured(unit.layer, network))
+        if self.copies.value > 1 and (diverse := _round(self.diversity)):
+            goal = goal + diverse * objectives.diversity(_textured(unit.layer, network))
         goal.bound(network)
         return goal
 
@@ -144,13 +154,13 @@ class ObjectiveEditor:
         layer = f"net[{unit.layer.name!r}]"
         plain = self.kind.value == "value"
         parts = [_KINDS[self.kind.value][2].format(unit=told, layer=layer)]
-        if self.rivals.value:
-            parts.append(f" - {self.rivals.value:g} * objectives.others({told})")
+        if rivals := _round(self.rivals):
+            parts.append(f" - {rivals:g} * objectives.others({told})")
         for term in self.terms:
-            if (weight := term.fader.value) and term.unit != unit:
+            if (weight := term.weight) and term.unit != unit:
                 sign = "-" if weight < 0 else "+"
                 parts.append(f" {sign} {abs(weight):g} * objectives.activation({named(term.unit)})")
-        diverse = self.copies.value > 1 and self.diversity.value
+        diverse = _round(self.diversity) if self.copies.value > 1 else 0.0
         if plain and len(parts) == 1 and not self.minimise.value and not diverse:
             return told
         text = "".join(parts)
@@ -159,6 +169,11 @@ class ObjectiveEditor:
         if diverse:
             text += f" + {diverse:g} * objectives.diversity(net[{_textured(unit.layer, network).name!r}])"
         return text
+
+
+def _round(slider: widgets.FloatSlider) -> float:
+    """As the code says it; a browser makes 0.15000000000000002 of 0.15."""
+    return float(f"{slider.value:g}")
 
 
 def _textured(layer: Layer, network: Network) -> Layer:

@@ -136,11 +136,11 @@ def dissected(parts: Sequence[tuple[str, Tensor]], names: dict[str, str]) -> Ima
     before: Tensor | None = None
     for name, x in parts:
         effect = x if before is None or name in ("image", "seen", "gradient") else x - before
-        shown = display.stretched(effect[None] + 0.5, effect.new_full((len(effect), 1, 1), 0.5), "percentile")
+        shown = display.stretched(effect[None], effect.new_zeros(len(effect), 1, 1), "percentile")
         pictures.append(display.picture(display.pixels(shown)[0], side=160))
         reach = float(effect.abs().max())
         unit = f"up to {reach:.3g}" if name == "gradient" else f"up to {reach * 255:.3g} of 255"
         captions.append(f"{names.get(name, name)}\n{unit}")
         if name in ("image", "step") or (before is not None and name != "gradient" and name != "seen"):
             before = x
-    return display.captioned(pictures, captions)
+    return display.captioned(pictures, captions, size=24)

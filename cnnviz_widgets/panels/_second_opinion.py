@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import ipywidgets as widgets
 from torch import Tensor
@@ -72,7 +73,8 @@ class SecondOpinion:
         self.bars.show(
             [name for name, _ in shown], [p for _, p in shown], low=0, high=1, caption=f"what {other.name} sees"
         )
-        verdict = self._judged(dict(seen), dict(first.classify(image, first.output.channels)[0]), label, first, other)
+        own = first.classify(image, first.output.channels)[0] if label is not None else []
+        verdict = self._judged(_by_name(seen), _by_name(own), label, first, other)
         self.verdict.value = verdict
         self.box.layout.display = ""
         return verdict
@@ -90,3 +92,8 @@ class SecondOpinion:
         if theirs >= AGREES:
             return f"{both} Both see it: more than a trick on one network."
         return f"{both} Only the network it was made for sees it: it is fooled."
+
+
+def _by_name(seen: Sequence[tuple[str, float]]) -> dict[str, float]:
+    """Of two classes of one name, as ImageNet's two cranes, the more probable one."""
+    return dict(reversed(seen))

@@ -24,17 +24,24 @@ class TopClasses:
         self.bars = BarChart(unit="%", high=1.0)
         self._network: Network | None = None
         self._known: dict[int, list[tuple[str, float]]] = {}
+        self._number = 0
         self._looked = 0.0
 
     def begin(self, network: Network) -> None:
         """Forget the last run."""
-        self._network, self._known, self._looked = network, {}, 0.0
+        self._network, self._known, self._number, self._looked = network, {}, 0, 0.0
+
+    def back_to(self, step: int) -> None:
+        """Forget what came after a step, as when the run is branched there."""
+        self._known = {at: told for at, told in self._known.items() if at <= step}
 
     def look(self, frame: Frame, number: int = 0, *, at_once: bool = False) -> bool:
         """Take note of the classes of one of a frame's images; whether it is time to show them."""
         network = self._network
         if network is None or not network.is_classifier:
             return False
+        if number != self._number:
+            self._known, self._number = {}, number
         if frame.probabilities is not None and not bool(frame.probabilities[number].isnan().any()):
             best = frame.probabilities[number].topk(min(SHOWN, network.output.channels))
             pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)

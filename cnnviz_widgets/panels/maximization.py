@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ipywidgets as widgets
 
 from cnnviz_widgets.engine import display, recipes
-from cnnviz_widgets.engine.ascent import Ascent, Frame
+from cnnviz_widgets.engine.ascent import DEFAULT_RECIPE, STEERED, Ascent, Frame
 from cnnviz_widgets.engine.best import Best, goal_name
 from cnnviz_widgets.engine.images import open_image
 from cnnviz_widgets.engine.layers import Unit
@@ -76,7 +75,7 @@ class MaximizationPanel(Panel):
     def __init__(
         self,
         network: Network,
-        recipe: str | Recipe = "none",
+        recipe: str | Recipe = DEFAULT_RECIPE,
         *,
         second: Network | None = None,
         selection: Selection | None = None,
@@ -91,6 +90,8 @@ class MaximizationPanel(Panel):
         self._climbed: Network | None = None
         self._pictures: Pictures | None = None
         self._running: list[Recipe] = []
+        self._racing: list[str] = []
+        self._told_loaded = ""
         self._told_last = ""
         self._reporting = threading.RLock()
         super().__init__(Selection.of(network, selection=selection))
@@ -112,8 +113,7 @@ class MaximizationPanel(Panel):
         self.menu = self.controls.menu
         self.regularizers, self.stepper = self.controls.regularizers, self.controls.stepper
         self.start, self.numbers = self.controls.start, self.controls.numbers
-        self.lanes = Lanes(self._user(self._lanes_changed), self._user(self._lane_chosen))
-        self.lanes.rebuild(self._begin_with)
+        self.lanes = Lanes(self._begin_with, self._user(self._lanes_changed), self._user(self._lane_chosen))
         self.player = FramePlayer()
         self.stretch = widgets.Dropdown(
             options=list(display.STRETCHES),
@@ -235,31 +235,36 @@ class MaximizationPanel(Panel):
 
     def _lanes_changed(self, change: Any) -> None:
         with self._own_changes():
-            self.lanes.rebuild(self.recipe)
-            if self.lanes.mode.value in ("board", "race"):
-                self.controls.show(self.lanes.lanes[self.lanes.number].recipe)
+            self.lanes.rebuild()
+            self.controls.show(self.lanes.shown)
+        self._mended()
         self._tell_code()
         self._tell_selected()
 
     def _lane_chosen(self, change: Any) -> None:
         with self._own_changes():
-            self.controls.show(self.lanes.lanes[self.lanes.number].recipe)
+            self.controls.show(self.lanes.shown)
         self._report_again()
 
     def _objective_changed(self, change: Any) -> None:
-        self._loaded = None
+        self._loaded, self._told_loaded = None, ""
+        self._mended()
         self._tell_code()
         self._tell_selected()
 
     def _steer(self) -> None:
-        run, now = self._run, self.lanes.recipes
-        if run is None or run.state in OVER or len(now) != len(self._running):
-            return
         with self._reporting:
+            run = self._run
+            if run is None or run.state in OVER or self._racing != self.lanes.labels:
+                return
+            # the others, such as the seed, are for the next run
+            asked = zip(self._running, self.lanes.recipes, strict=True)
+            now = [old.replace(**{name: getattr(new, name) for name in STEERED}) for old, new in asked]
+            if now == self._running:
+                return
             if self._best is not None and self._pictures is not None:
                 step = run.frame.step if run.frame is not None else 0
-                each = len(self._best.recipes) // len(now)
-                self._best.steered([recipe for recipe in now for _ in range(each)], step)
+                self._best.steered(_of_images(now, len(self._best.recipes) // len(now)), step)
                 if text := self._change_told(self._running, now):
                     self.player.mark(step, text)
             self._running = now
@@ -300,14 +305,16 @@ class MaximizationPanel(Panel):
             former = self._run
             self._number += 1
             number = self._number
-            self._goal, self._climbed, self._running = goal, network, made
+            self._goal, self._climbed, self._running, self._racing = goal, network, made, self.lanes.labels
             self._goals = [goal] * (len(made) * copies)
-            self._best = Best([recipe for recipe in made for _ in range(copies)])
+            self._best = Best(_of_images(made, copies))
+            self._told_loaded = ""
             self._pictures = Pictures(network, labels, self.lanes.columns, self._target(goal, network))
             self._seen_as.begin(network)
             self.second.hide()
             self.anatomy.layout.display = "none"
             steps = max(recipe.steps for recipe in made)
+            self.player.size = 448 if len(labels) == 1 else 680
             self.player.start(number, steps, labels if len(labels) > 1 else ())
             self.note.show("")
             begun = self._run = Run(
@@ -417,6 +424,7 @@ class MaximizationPanel(Panel):
     def _branched(self, frame: Frame) -> None:
         assert self._best is not None
         self.player.branch(frame.step)
+        self._seen_as.back_to(frame.step)
         self._best.back_to(frame.step)
         self._best.add(frame)
 
@@ -515,9 +523,10 @@ class MaximizationPanel(Panel):
         result = self.result
         if result is None:
             raise ValueError("there is no picture to save yet; press Run")
-        self.download.offer(
-            f"{_file_name(result.labels[self._focus])}.png", result.png(self._focus, self.stretch.value), "image/png"
-        )
+        at = self._focus
+        whose = f" {self._racing[at]}" if len(self._racing) > 1 else ""
+        picture = result.png(at, self.stretch.value)
+        self.download.offer(f"{_file_name(result.labels[at] + whose)}.png", picture, "image/png")
 
     def save_film(self) -> None:
         """Have the browser save the run as a GIF; returns at once."""
@@ -536,6 +545,9 @@ class MaximizationPanel(Panel):
             The picture tells no recipe, or one that does not fit the network.
         """
         made = origin(picture, self.network)
+        with self._own_changes():
+            self.lanes.mode.value = "one"
+            self.lanes.rebuild()
         self.recipe = made.recipe
         units = made.objective.units
         if units:
@@ -545,7 +557,9 @@ class MaximizationPanel(Panel):
             self.editor.clear()
         self._loaded = None if plain else made.objective
         weights = "" if made.same_weights else " It was made on other weights, so it will come out differently."
-        self._say(f"Loaded: {made.objective}, {made.recipe.steps} steps, seed {made.recipe.seed}.{weights}")
+        self._told_loaded = f"Loaded: {made.objective}, {made.recipe.steps} steps, seed {made.recipe.seed}.{weights}"
+        self._mended()
+        self._tell_selected()
         self._tell_code()
 
     def _uploaded(self, name: str, data: bytes) -> None:
@@ -558,8 +572,9 @@ class MaximizationPanel(Panel):
 
     def start_from(self, photograph: Any) -> None:
         """Have the next run start from a photograph instead of noise: a path, a Pillow image or an array; None: noise again."""
-        start = self.recipe.parameterization
-        self._show_recipe(self.recipe.replace(parameterization=dataclasses.replace(start, photograph=photograph)))
+        self.lanes.start_from(photograph)
+        self._show_recipe(self.lanes.shown)
+        self._mended()
 
     # the selection
 
@@ -585,12 +600,12 @@ class MaximizationPanel(Panel):
 
     def _tell_selected(self) -> None:
         """Say so where a run climbs another unit than the one selected since."""
-        told = [self.controls.outdated()]
+        told = [self._told_loaded, self.controls.outdated()]
         if self._run is not None and self._run.state in ("preparing", "running", "paused"):
             goal = self._next_goal()
             if self._goal is not None and goal is not None and repr(self._goal) != repr(goal):
                 told.insert(0, f"This run still climbs {self._goal}; Run starts {goal}.")
-            elif self._running and len(self._running) != len(self.lanes.recipes):
+            elif self._racing != self.lanes.labels:
                 told.insert(0, "This run keeps its recipes; Run starts those chosen now.")
         self._say(" ".join(text for text in told if text))
 
@@ -602,7 +617,7 @@ class MaximizationPanel(Panel):
 
     def _follow(self, name: str) -> None:
         if name in ("network", "unit"):
-            self._loaded = None
+            self._loaded, self._told_loaded = None, ""
         if name == "network":
             with self._own_changes():
                 fill_tree(self.tree, self.network, self.selection.layer.name)
@@ -633,12 +648,17 @@ class MaximizationPanel(Panel):
 
     def code(self) -> str:
         """Python code that makes the same images."""
-        if self._loaded is not None:
-            goal = f"cnn.origin('picture.png', net).objective  # {self._loaded}"
-        else:
-            goal = self.editor.code(self.unit, self.network, lambda unit: unit_code(unit, self.network))
         copies = self.editor.copies.value if len(self.lanes.lanes) == 1 else 1
+        if self._loaded is not None:
+            loaded = f"goal = cnn.origin('picture.png', net).objective  # {self._loaded}"
+            return maximizing("goal", self.lanes.recipes, copies, [loaded])
+        goal = self.editor.code(self.unit, self.network, lambda unit: unit_code(unit, self.network))
         return maximizing(goal, self.lanes.recipes, copies)
+
+
+def _of_images(made: Sequence[Recipe], copies: int) -> list[Recipe]:
+    """Per image its recipe; copy i starts from the seed plus i."""
+    return [recipe.replace(seed=recipe.seed + copy) for recipe in made for copy in range(copies)]
 
 
 def _file_name(label: str) -> str:

@@ -97,7 +97,7 @@ class Climber:
         self.status = self.box.locator(".cnnviz-player-status")
         self.readout = self.box.locator(".cnnviz-player-readout")
         self.scrubber = self.box.locator(".cnnviz-player-scrubber")
-        self.classes = self.box.locator(".cnnviz-bars .cnnviz-caption")
+        self.classes = self.box.locator(".cnnviz-bars").first.locator(".cnnviz-caption")
         self.remark = self.box.locator(".cnnviz-note[data-kind=info] .cnnviz-note-text:not(:empty)")
         self.error = self.box.locator(".cnnviz-note[data-kind=error] .cnnviz-note-text:not(:empty)")
 
@@ -110,6 +110,11 @@ class Climber:
         sliders = self.box.locator(".widget-hslider:visible")
         labelled = sliders.filter(has=self.notebook.page.get_by_text(label, exact=True))
         return labelled.first.locator(".noUi-handle")
+
+    def menu(self, label: str) -> Locator:
+        """The menu of this name."""
+        menus = self.box.locator(".widget-dropdown")
+        return menus.filter(has=self.notebook.page.get_by_text(label, exact=True)).locator("select")
 
     @property
     def step(self) -> int:

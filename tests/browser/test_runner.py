@@ -32,9 +32,10 @@ def test_a_run_is_steered_looked_back_at_and_stopped(notebook: Notebook) -> None
     raised = notebook.python("m.recipe.regularizers[1].sigma")
     sigma.press("ArrowRight")
     notebook.until(f"m.recipe.regularizers[1].sigma > {raised}")
-    expect(climber.box.locator("select").first).to_have_value("as set below")
+    expect(climber.menu("recipe")).to_have_value("as set below")
     climber.goes_on()
-    notebook.until("m._run._recipe == m.recipe")
+    notebook.until("m._run._recipes == (m.recipe,)")
+    assert "GaussianBlur.sigma 1 → " in notebook.python("m.player.marks[0][1]")
 
     climber.press("Pause")
     climber.shows("paused")

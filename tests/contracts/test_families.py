@@ -183,6 +183,32 @@ def test_a_stepper_goes_uphill_for_each_image_on_its_own(stepper: Stepper) -> No
     assert stepper.update(gradient.double(), score.double(), {}).dtype == torch.float64
 
 
+@pytest.mark.parametrize("stepper", members(Stepper))
+def test_a_stepper_remembers_each_image_on_its_own(stepper: Stepper) -> None:
+    together: dict[str, Tensor] = {}
+    alone: list[dict[str, Tensor]] = [{}, {}, {}]
+    resumed: dict[str, Tensor] | None = None
+    for step in range(4):
+        gradient = images(10 + step, torch.float64) - 0.5
+        score = images(20 + step, torch.float64)[:, 0, 0, 0]
+        kept = gradient.clone(), score.clone()
+        update = stepper.update(gradient, score, together)
+        assert torch.equal(gradient, kept[0])
+        assert torch.equal(score, kept[1])
+        assert all(len(remembered) == 3 for remembered in together.values())
+        for number in range(3):
+            one = slice(number, number + 1)
+            single = stepper.update(gradient[one], score[one], alone[number])
+            assert torch.allclose(single[0], update[number], rtol=1e-9)
+        if resumed is not None:
+            assert torch.equal(stepper.update(gradient, score, resumed), update)
+        # nothing of a step is written into what the one before has left
+        resumed = {name: remembered.clone() for name, remembered in together.items()}
+        before = dict(together)
+        stepper.update(gradient, score, dict(together))
+        assert all(torch.equal(before[name], resumed[name]) for name in resumed)
+
+
 @pytest.fixture(scope="module")
 def networks() -> dict[str, Network]:
     with torch.random.fork_rng(devices=[]):
@@ -213,23 +239,52 @@ def goals(net: Network) -> dict[str, Objective]:
         "sum": channel + centre,
         "difference": objectives.activation(output[2]) - 0.3 * objectives.activation(output[3]),
         "two layers": channel - 0.1 * objectives.activation(output[2]),
+        "largest": objectives.activation(hidden[1], reduce="max"),
+        "before the nonlinearity": objectives.activation(net.convolutions[0][2], at="pre"),
+        "class": objectives.probability(output[1]),
+        "odds": objectives.activation(output[1]) - objectives.others(output[1], "logsumexp"),
+        "alone": centre - 0.5 * objectives.others(hidden[2, "center"]),
+        "layer": objectives.deep_dream(hidden),
+        "direction": objectives.direction(hidden, torch.linspace(-1, 1, hidden.channels), cosine_power=1),
+        "apart": objectives.diversity(hidden),
+        "together apart": channel + 0.1 * objectives.diversity(hidden),
     }
-    covered: set[type[Objective]] = set()
-    for goal in found.values():
-        covered.add(type(goal))
-    known = {kind for kind in Objective.__subclasses__() if kind.__module__ == objectives.__name__}
-    assert covered == known, "an objective is not covered: add one of its kind above"
+    covered = {kind for goal in found.values() for kind in kinds_in(goal)}
+    assert covered == set(Objective.members()), "an objective is not covered: add one of its kind above"
     return found
+
+
+def kinds_in(goal: Objective) -> set[type[Objective]]:
+    return {type(goal)}.union(*(kinds_in(inner) for inner in goal._inner()))
 
 
 @pytest.mark.parametrize("name", ["grey", "resnet18"])
 def test_every_objective_rises_in_a_few_steps(networks: dict[str, Network], name: str) -> None:
     net = networks[name]
     for kind, goal in goals(net).items():
-        start, *_, end = ascend(net, goal, stepper=Progress(0.02), steps=4)
-        assert end.score > start.score, kind
-        assert not end.notes[0]
+        copies = 2 if goal.together else 1
+        start, *_, end = ascend(net, goal, "none", stepper=Progress(0.02), steps=4, copies=copies)
+        assert float(end.score.sum()) > float(start.score.sum()), kind
+        assert not any(end.notes)
         assert set(goal.layers) <= set(net.layers)
+        assert Objective.read(json.loads(json.dumps(goal.to_data())), net) == goal
+
+
+@pytest.mark.parametrize("name", ["grey", "resnet18"])
+def test_every_objective_keeps_its_images_apart(networks: dict[str, Network], name: str) -> None:
+    net = networks[name]
+    generator = torch.Generator().manual_seed(2)
+    batch = torch.rand((3, *net.input.size), generator=generator)
+    for kind, goal in goals(net).items():
+        bound = goal.bound(net)
+        with net.recording(bound.layers) as record:
+            seen = batch.clone().requires_grad_()
+            scores = bound(record(seen))
+            assert scores.shape == (3,), kind
+            (slope,) = torch.autograd.grad(scores[1], seen)
+            others = slope[[0, 2]].any()
+            assert bool(others) == goal.together, kind
+            assert slope[1].any(), kind
 
 
 @pytest.mark.parametrize("recipe", recipes.names())
@@ -249,7 +304,7 @@ def test_every_recipe_climbs_on_every_network(networks: dict[str, Network], name
 @pytest.mark.parametrize("prior", members(Regularizer))
 def test_every_regularizer_climbs_at_each_end_of_its_sliders(networks: dict[str, Network], prior: Regularizer) -> None:
     net = networks["grey"]
-    *_, end = ascend(net, net.output[1], regularizers=[prior], stepper=Progress(0.02), steps=3, chunk=2)
+    *_, end = ascend(net, net.output[1], "none", regularizers=[prior], stepper=Progress(0.02), steps=3, chunk=2)
     assert end.step == 3
     assert end.image.isfinite().all()
     assert Recipe.from_json(Recipe(regularizers=(prior,)).to_json()).regularizers == (prior,)

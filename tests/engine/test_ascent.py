@@ -60,7 +60,7 @@ def _logged(log: list[str], name: str, method: Any) -> Any:
 
 def test_frame_zero_is_the_start_and_each_frame_has_its_own_score(grey_network: Network) -> None:
     unit = grey_network["2"][3]
-    frames = list(ascend(grey_network, unit, stepper=SMALL, steps=4, seed=7))
+    frames = list(ascend(grey_network, unit, "none", stepper=SMALL, steps=4, seed=7))
     assert [frame.step for frame in frames] == [0, 1, 2, 3, 4]
     noise = torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(7)) * 10 / 255 + 0.4
     assert torch.allclose(frames[0].image, noise, atol=1e-6)
@@ -74,16 +74,16 @@ def test_frame_zero_is_the_start_and_each_frame_has_its_own_score(grey_network: 
 
 
 def test_a_frame_is_not_changed_by_later_steps(grey_network: Network) -> None:
-    frames = ascend(grey_network, grey_network["2"][3], steps=3)
+    frames = ascend(grey_network, grey_network["2"][3], "none", steps=3)
     first = next(frames)
     kept = first.image.clone()
     first_score = float(first.score)
     list(frames)
     assert torch.equal(first.image, kept)
     assert float(first.score) == first_score
-    again = ascend(grey_network, grey_network["2"][3], steps=3)
+    again = ascend(grey_network, grey_network["2"][3], "none", steps=3)
     next(again).image.zero_()
-    assert torch.equal(next(again).image, list(ascend(grey_network, grey_network["2"][3], steps=3))[1].image)
+    assert torch.equal(next(again).image, list(ascend(grey_network, grey_network["2"][3], "none", steps=3))[1].image)
 
 
 def test_the_image_never_leaves_its_range(resnet: Network) -> None:
@@ -96,15 +96,15 @@ def test_the_image_never_leaves_its_range(resnet: Network) -> None:
 
 def test_rounding_takes_no_image_out_of_its_range() -> None:
     net = Network(nn.Conv2d(1, 2, 3), InputSpec(size=(1, 6, 6), mean=0.01703))
-    start, *_ = ascend(net, net.output[0], parameterization=Pixels(200.0), steps=0)
+    start, *_ = ascend(net, net.output[0], "none", parameterization=Pixels(200.0), steps=0)
     assert start.image.min() == 0
     neutral = net.input.neutral_image()
     assert Pixels().decode(Pixels().constrain(torch.full((1, 1, 1, 1), -99.0), neutral), neutral) < 0
 
 
 def test_probabilities_come_only_with_the_logits(grey_network: Network) -> None:
-    assert next(ascend(grey_network, grey_network["2"][0])).probabilities is None
-    frame = next(ascend(grey_network, [grey_network.output[2], grey_network["2"][0]], chunk=3))
+    assert next(ascend(grey_network, grey_network["2"][0], "none")).probabilities is None
+    frame = next(ascend(grey_network, [grey_network.output[2], grey_network["2"][0]], "none", chunk=3))
     assert frame.probabilities is not None
     assert frame.probabilities.shape == (2, 5)
     assert float(frame.probabilities[0].sum()) == pytest.approx(1)
@@ -120,16 +120,16 @@ def test_the_last_frame_asks_for_no_gradient(grey_network: Network, monkeypatch:
         return run(self, images)
 
     monkeypatch.setattr(Recording, "__call__", watched)
-    list(ascend(grey_network, grey_network["2"][3], steps=2))
+    list(ascend(grey_network, grey_network["2"][3], "none", steps=2))
     assert asked == [True, True, False]
-    list(ascend(grey_network, grey_network["2"][3], steps=0))
+    list(ascend(grey_network, grey_network["2"][3], "none", steps=0))
     assert asked == [True, True, False, False]
 
 
 def test_no_update_is_made_for_a_frame_nobody_asked_for(grey_network: Network) -> None:
     log: list[str] = []
     counter = spy(log, "count", project=lambda x, gradient, step: x)
-    frames = ascend(grey_network, grey_network["2"][3], regularizers=[counter], steps=9)
+    frames = ascend(grey_network, grey_network["2"][3], "none", regularizers=[counter], steps=9)
     next(frames)
     assert log == []
     next(frames)
@@ -138,11 +138,11 @@ def test_no_update_is_made_for_a_frame_nobody_asked_for(grey_network: Network) -
 
 def test_a_list_and_copies_give_one_image_each(grey_network: Network) -> None:
     goals = [grey_network["2"][1], 2 * activation(grey_network["2"][2])]
-    frame = next(ascend(grey_network, goals, copies=3, seed=5, chunk=4))
+    frame = next(ascend(grey_network, goals, "none", copies=3, seed=5, chunk=4))
     assert frame.image.shape == (6, 1, 8, 8)
     assert torch.equal(frame.image[0:3], frame.image[3:6])
     for number in range(3):
-        alone = next(ascend(grey_network, goals[0], seed=5 + number, chunk=4))
+        alone = next(ascend(grey_network, goals[0], "none", seed=5 + number, chunk=4))
         assert torch.equal(frame.image[number], alone.image[0])
 
 
@@ -154,7 +154,9 @@ def test_regularizers_act_in_the_order_of_the_list(grey_network: Network) -> Non
     images = {}
     for priors in ([first, second], [second, first]):
         log.clear()
-        images[priors[0]] = list(ascend(grey_network, unit, regularizers=priors, stepper=SMALL, steps=1))[-1].image
+        images[priors[0]] = list(ascend(grey_network, unit, "none", regularizers=priors, stepper=SMALL, steps=1))[
+            -1
+        ].image
         assert log == (["first", "second"] if priors[0] is first else ["second", "first"])
     assert not torch.equal(images[first], images[second])
     assert torch.allclose(images[second] - images[first], torch.tensor(-0.01), atol=1e-6)
@@ -169,7 +171,7 @@ def test_every_starts_at_step_zero(grey_network: Network) -> None:
             steps.append(step)
             return x
 
-    list(ascend(grey_network, grey_network["2"][3], regularizers=[_Seen(every=3)], steps=8))
+    list(ascend(grey_network, grey_network["2"][3], "none", regularizers=[_Seen(every=3)], steps=8))
     assert steps == [0, 3, 6]
 
 
@@ -180,7 +182,7 @@ def test_a_transformation_is_what_the_network_sees(grey_network: Network) -> Non
             return image.flip(3)
 
     unit = grey_network["2"][3]
-    frames = list(ascend(grey_network, unit, regularizers=[_Flip()], stepper=SMALL, steps=2))
+    frames = list(ascend(grey_network, unit, "none", regularizers=[_Flip()], stepper=SMALL, steps=2))
     for frame in frames:
         assert float(frame.score) == pytest.approx(score_of(grey_network, frame.image.flip(3), "2", 3), rel=1e-5)
     # differentiated through: the flipped image of a flipped start climbs like the start itself
@@ -190,8 +192,8 @@ def test_a_transformation_is_what_the_network_sees(grey_network: Network) -> Non
 def test_a_penalty_is_taken_off_but_not_told(grey_network: Network) -> None:
     unit = grey_network["2"][3]
     stepper = Constant(1e4)
-    free = list(ascend(grey_network, unit, stepper=stepper, steps=20))[-1]
-    held = list(ascend(grey_network, unit, stepper=stepper, regularizers=[_Square()], steps=20))[-1]
+    free = list(ascend(grey_network, unit, "none", stepper=stepper, steps=20))[-1]
+    held = list(ascend(grey_network, unit, "none", stepper=stepper, regularizers=[_Square()], steps=20))[-1]
     neutral = grey_network.input.neutral_image()
     assert (held.image - neutral).square().mean() < (free.image - neutral).square().mean()
     assert float(held.score) == pytest.approx(score_of(grey_network, held.image, "2", 3), rel=1e-5)
@@ -199,13 +201,13 @@ def test_a_penalty_is_taken_off_but_not_told(grey_network: Network) -> None:
 
 def test_a_condition_changes_the_gradient(grey_network: Network) -> None:
     unit, stepper = grey_network["2"][3], Constant(100.0)
-    start, whole = ascend(grey_network, unit, stepper=stepper, steps=1)
-    _, half = ascend(grey_network, unit, stepper=stepper, regularizers=[_Halve()], steps=1)
+    start, whole = ascend(grey_network, unit, "none", stepper=stepper, steps=1)
+    _, half = ascend(grey_network, unit, "none", stepper=stepper, regularizers=[_Halve()], steps=1)
     assert torch.allclose(2 * (half.image - start.image), whole.image - start.image, atol=1e-6)
 
 
 def test_a_projection_has_the_last_word(grey_network: Network) -> None:
-    _, frame = ascend(grey_network, grey_network["2"][3], regularizers=[_Freeze()], steps=1)
+    _, frame = ascend(grey_network, grey_network["2"][3], "none", regularizers=[_Freeze()], steps=1)
     assert torch.equal(frame.image, torch.full((1, 1, 8, 8), 0.4))
 
 
@@ -217,7 +219,7 @@ def test_a_result_of_the_wrong_shape_is_told(grey_network: Network, moment: str)
         "project": lambda x, gradient, step: x.mean(),
     }[moment]
     prior = spy([], "Wrong", **{moment: wrong})
-    frames = ascend(grey_network, grey_network["2"][3], regularizers=[prior], steps=2)
+    frames = ascend(grey_network, grey_network["2"][3], "none", regularizers=[prior], steps=2)
     with pytest.raises(ValueError, match=rf"{moment} of .*_Wrong\(every=1\) gave \(.*expected"):
         list(frames)
 
@@ -235,7 +237,7 @@ def test_closing_leaves_nothing_behind() -> None:
         return copied
 
     net.shadow = watched  # type: ignore[method-assign]
-    frames = ascend(net, net["0"][1], steps=50)
+    frames = ascend(net, net["0"][1], "none", steps=50)
     assert not made
     next(frames)
     next(frames)
@@ -293,10 +295,12 @@ def test_what_is_wrong_is_told_at_once(
 
 def test_a_unit_of_another_network_is_told(grey_network: Network, resnet: Network) -> None:
     with pytest.raises(ValueError, match="is no unit of this network"):
-        ascend(grey_network, resnet["conv1"][0])
+        ascend(grey_network, resnet["conv1"][0], "none")
     other = Network(nn.Conv2d(1, 9, 3), InputSpec(size=(1, 8, 8)))
     with pytest.raises(ValueError, match="is no unit of this network"):
-        ascend(grey_network, activation(grey_network["2"][0]) + activation(next(iter(other.layers.values()))[8]))
+        ascend(
+            grey_network, activation(grey_network["2"][0]) + activation(next(iter(other.layers.values()))[8]), "none"
+        )
 
 
 @pytest.mark.real

@@ -89,7 +89,8 @@ def same(frames: list[Frame], number: int, alone: list[Frame], other: int = 0) -
 @pytest.mark.parametrize("chunk", [1, 4])
 @pytest.mark.parametrize("name", RECIPES)
 def test_alone_among_others_and_in_another_order(net: Network, name: str, chunk: int) -> None:
-    recipe, listed = RECIPES[name].replace(chunk=chunk, seed=9), goals(net)
+    # trials take a hundred steps
+    recipe, listed = RECIPES[name].replace(chunk=chunk, seed=9), goals(net)[: 3 if name == "tried" else None]
     together, backwards = frames_of(net, listed, recipe), frames_of(net, listed[::-1], recipe)
     assert len({path.canvas for path in together[0].paths}) >= 3
     for number, goal in enumerate(listed):
@@ -100,7 +101,7 @@ def test_alone_among_others_and_in_another_order(net: Network, name: str, chunk:
 
 
 def test_beside_other_recipes_with_copies_and_pauses(net: Network) -> None:
-    listed = goals(net)[:3]
+    listed = goals(net)[:2]
     given = [recipe.replace(chunk=2, seed=number) for number, recipe in enumerate(RECIPES.values())]
     running = ascend(net, listed, given, copies=2)
     together = []
@@ -109,7 +110,7 @@ def test_beside_other_recipes_with_copies_and_pauses(net: Network) -> None:
         frames_of(net, listed[0], RANDOM, steps=1)
         torch.manual_seed(frame.step)
     assert together[-1].step == 4
-    assert len(together[0].image) == 4 * 3 * 2
+    assert len(together[0].image) == 4 * 2 * 2
     number = 0
     for recipe in given:
         for goal in listed:
@@ -202,7 +203,7 @@ def test_recipes_sent_go_to_those_that_began_with_the_one_in_their_place(net: Ne
 
 @pytest.mark.parametrize("given", [[], ()])
 def test_no_recipe_is_told(net: Network, given: Any) -> None:
-    with pytest.raises(ValueError, match="no recipe was given; expected one or several of none, "):
+    with pytest.raises(ValueError, match="no recipe was given; expected one or several of natural, "):
         ascend(net, net["2"][3], given)
 
 

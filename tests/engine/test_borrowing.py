@@ -76,7 +76,7 @@ def test_a_function_that_caught_a_part_is_borrowed_and_still_right(how: str, mon
         value = record(images)["fc"]
         assert state_of(module) == before
     torch.testing.assert_close(value, module((images - 0.5) / 0.5))
-    for _ in cnn.ascend(network, network["fc"][1], steps=2):
+    for _ in cnn.ascend(network, network["fc"][1], "none", steps=2):
         assert state_of(module) == before
     if how not in ("method in a closure", "patched forward"):  # there its hooks do not fire in plain PyTorch either
         assert network.filters("conv").shape == (4, 3, 3, 3)
@@ -158,7 +158,7 @@ def test_a_generator_is_the_runs_own() -> None:
 def test_a_part_that_is_borrowed_is_handed_back_between_steps() -> None:
     module = uncopyable(small())
     network = Network(module, SMALL)
-    frames = cnn.ascend(network, network.output[1], steps=4)
+    frames = cnn.ascend(network, network.output[1], "none", steps=4)
     next(frames)
     assert module.training
     module.eval()

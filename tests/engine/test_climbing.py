@@ -222,7 +222,7 @@ def test_the_healthy_go_on_and_the_others_stay(troubled: Network, chunk: int) ->
 
 def test_it_ends_where_nothing_moves(troubled: Network) -> None:
     state = copy.deepcopy(troubled.module.state_dict())
-    first, end = ascend(troubled, ill(troubled), steps=30, chunk=2)
+    first, end = ascend(troubled, ill(troubled), "none", steps=30, chunk=2)
     assert first.notes == ("",) * 4
     assert all(end.notes)
     assert torch.equal(first.image, end.image)
@@ -232,12 +232,12 @@ def test_it_ends_where_nothing_moves(troubled: Network) -> None:
 
 def test_maximize_warns_with_the_reason(troubled: Network) -> None:
     with pytest.warns(RuntimeWarning, match="exactly zero at step 0.*off, as after a ReLU") as caught:
-        result = maximize(troubled, [ill(troubled)[2], troubled["first"][0]], steps=3)
+        result = maximize(troubled, [ill(troubled)[2], troubled["first"][0]], "none", steps=3)
     assert [str(warning.message) for warning in caught] == [result.notes[0]]
     assert caught[0].filename == __file__
     assert result.notes[1] == ""
     with pytest.warns(RuntimeWarning, match="not finite"):
-        maximize(troubled, ill(troubled)[0], steps=3)
+        maximize(troubled, ill(troubled)[0], "none", steps=3)
 
 
 def test_a_random_transformation_may_wake_a_dead_unit() -> None:

@@ -12,7 +12,7 @@ import pytest
 from cnnviz_widgets import engine
 from cnnviz_widgets.engine.regularizers import Regularizer
 
-MODULES = [f"{engine.__name__}.{found.name}" for found in pkgutil.iter_modules(engine.__path__)]
+MODULES = [found.name for found in pkgutil.walk_packages(engine.__path__, f"{engine.__name__}.")]
 
 
 @pytest.fixture(autouse=True)

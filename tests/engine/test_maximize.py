@@ -39,8 +39,8 @@ class _Shift(Regularizer):
 
 def test_random_transformations_make_the_result_the_last_frame(grey_network: Network) -> None:
     unit, fields = grey_network["2"][3], {"regularizers": [_Shift()], "steps": 6, "copies": 3}
-    *_, last = ascend(grey_network, unit, **fields)
-    result = maximize(grey_network, unit, **fields)
+    *_, last = ascend(grey_network, unit, "none", **fields)
+    result = maximize(grey_network, unit, "none", **fields)
     assert torch.equal(result.image, last.image)
     assert result.step.tolist() == [6, 6, 6]
     assert torch.equal(result.score, result.curve[-1])
@@ -48,10 +48,10 @@ def test_random_transformations_make_the_result_the_last_frame(grey_network: Net
 
 def test_without_them_it_is_the_best(grey_network: Network) -> None:
     goals = [grey_network["2"][3], grey_network["2"][1]]
-    result = maximize(grey_network, goals, stepper=Constant(1e5), regularizers=[reg.L2Decay(0.5)], steps=12)
+    result = maximize(grey_network, goals, "none", stepper=Constant(1e5), regularizers=[reg.L2Decay(0.5)], steps=12)
     assert torch.equal(result.score, result.curve.amax(0))
     assert torch.equal(result.step, result.curve.argmax(0))
-    frames = list(ascend(grey_network, goals, stepper=Constant(1e5), regularizers=[reg.L2Decay(0.5)], steps=12))
+    frames = list(ascend(grey_network, goals, "none", stepper=Constant(1e5), regularizers=[reg.L2Decay(0.5)], steps=12))
     for number, step in enumerate(result.step.tolist()):
         assert torch.equal(result.image[number], frames[step].image[number])
 
@@ -65,8 +65,8 @@ def test_an_interrupt_gives_what_there_is(grey_network: Network) -> None:
             return x
 
     with pytest.warns(RuntimeWarning, match="Interrupted after step 3"):
-        result = maximize(grey_network, grey_network["2"][3], regularizers=[_Interrupt()], steps=9)
-    expected = maximize(grey_network, grey_network["2"][3], steps=3)
+        result = maximize(grey_network, grey_network["2"][3], "none", regularizers=[_Interrupt()], steps=9)
+    expected = maximize(grey_network, grey_network["2"][3], "none", steps=3)
     assert result.curve.shape == (4, 1)
     assert torch.equal(result.image, expected.image)
     assert result.notes == ("Interrupted after step 3.",)
@@ -79,7 +79,7 @@ def test_an_interrupt_before_the_first_frame_stays_one(grey_network: Network) ->
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        maximize(grey_network, grey_network["2"][3], regularizers=[_Early()])
+        maximize(grey_network, grey_network["2"][3], "none", regularizers=[_Early()])
 
 
 def test_a_healthy_run_warns_of_nothing(grey_network: Network) -> None:

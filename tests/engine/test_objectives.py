@@ -221,7 +221,7 @@ def test_before_and_behind_the_nonlinearity(name: str, where: str) -> None:
     layers = [layer for layer in net.layers.values() if len(layer.shape) == 3]
     unit = (layers[0] if where == "first" else layers[-1])[1, "center"]
     for at in ("pre", "post"):
-        frame = next(ascend(net, activation(unit, at=at), canvas="full", seed=3))
+        frame = next(ascend(net, activation(unit, at=at), "none", canvas="full", seed=3))
         with torch.no_grad():
             x = conv(net.input.normalized(frame.image))
             for part in rest:
@@ -244,7 +244,7 @@ def test_where_no_module_gives_the_side_it_is_told() -> None:
     with pytest.raises(
         ValueError, match=r"no layer gives the value behind a nonlinearity.*choose the layer by its name"
     ):
-        ascend(net, activation(net["conv"][0], at="post"))
+        ascend(net, activation(net["conv"][0], at="post"), "none")
     with pytest.raises(ValueError, match="at='behind'; expected 'pre' or 'post'"):
         activation(net["conv"][0], at="behind")
 
@@ -271,7 +271,7 @@ def test_what_a_network_can_not_tell_is_told_at_once(grey_network: Network, goal
         Objective.ensure(goal(grey_network)).bound(grey_network)
         return
     with pytest.raises(ValueError, match=match):
-        ascend(grey_network, goal(grey_network))
+        ascend(grey_network, goal(grey_network), "none")
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ def test_the_probability_of_a_network_that_ends_in_a_softmax_is_its_output() -> 
         module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(50, 4), nn.Softmax(1))
     net = Network(module, InputSpec(size=(1, 7, 7)))
     assert net.gives_probabilities
-    for frame in ascend(net, probability(net.output[2]), stepper=Constant(1e4), steps=2):
+    for frame in ascend(net, probability(net.output[2]), "none", stepper=Constant(1e4), steps=2):
         assert frame.probabilities is not None
         assert float(frame.score) == float(frame.probabilities[0, 2])
         with torch.no_grad():
@@ -396,12 +396,12 @@ def test_copies_of_a_goal_that_compares_them_come_to_differ(grey_network: Networ
     apart = 3 * diversity(layer)
     found = {}
     for name, goal in (("alike", activation(layer[3])), ("apart", activation(layer[3]) + apart)):
-        *_, end = ascend(grey_network, goal, copies=3, stepper=stepper, steps=8)
+        *_, end = ascend(grey_network, goal, "none", copies=3, stepper=stepper, steps=8)
         found[name] = diversity(layer)(grey_network.activations(end.image, layer))
         assert end.paths[0].chunk == (3 if name == "apart" else 1)
-        start = next(ascend(grey_network, goal, copies=3, stepper=stepper))
+        start = next(ascend(grey_network, goal, "none", copies=3, stepper=stepper))
         assert (end.score > start.score).all()
-        alone = next(ascend(grey_network, goal, copies=1))
+        alone = next(ascend(grey_network, goal, "none", copies=1))
         assert torch.equal(alone.image[0], start.image[0])
     assert (found["apart"] > found["alike"] + 0.02).all()
 
@@ -410,7 +410,7 @@ def test_what_the_others_do_is_held_down(grey_network: Network) -> None:
     unit = grey_network["2"][3]
     found = []
     for goal in (activation(unit), activation(unit) - 2 * others(unit)):
-        *_, end = ascend(grey_network, goal, stepper=Constant(1e5), steps=8)
+        *_, end = ascend(grey_network, goal, "none", stepper=Constant(1e5), steps=8)
         found.append(float(others(unit)(grey_network.activations(end.image, "2"))))
     assert found[1] < found[0] - 0.01
 

@@ -113,13 +113,13 @@ def test_looking_changes_nothing(module: nn.Module) -> None:
 def test_an_ascent_changes_nothing_while_it_pauses_and_afterwards(module: nn.Module) -> None:
     before = state_of(module)
     network = Network(module, SMALL)
-    for frame in cnn.ascend(network, network.output[1], steps=3):
+    for frame in cnn.ascend(network, network.output[1], "none", steps=3):
         assert state_of(module) == before, frame.step
     assert state_of(module) == before
-    for _ in cnn.ascend(network, network.output[1], steps=3):
+    for _ in cnn.ascend(network, network.output[1], "none", steps=3):
         break
     assert state_of(module) == before
-    cnn.maximize(network, [network.output[0], network.output[2]], steps=2)
+    cnn.maximize(network, [network.output[0], network.output[2]], "none", steps=2)
     assert state_of(module) == before
 
 
@@ -217,7 +217,7 @@ def test_a_module_that_trains_in_another_thread_breaks_no_backward_pass() -> Non
     thread = threading.Thread(target=train, args=(module, stopped, failed))
     thread.start()
     try:
-        frames = [frame.step for frame in cnn.ascend(network, network.output[1], steps=60)]
+        frames = [frame.step for frame in cnn.ascend(network, network.output[1], "none", steps=60)]
     finally:
         stopped.set()
         thread.join()
@@ -236,7 +236,7 @@ def test_training_between_the_steps_goes_on_as_without_us(prepared: Callable[[nn
         frames = None
         if look:
             network = Network(module, SMALL)
-            frames = cnn.ascend(network, network.output[0], steps=20)
+            frames = cnn.ascend(network, network.output[0], "none", steps=20)
         torch.manual_seed(1)
         for _ in range(5):
             loss = module(torch.randn(8, 3, 8, 8)).square().mean()
@@ -277,7 +277,7 @@ def test_weights_that_are_computed(change: Callable[[nn.Module], nn.Module]) -> 
     images = torch.rand(2, 3, 8, 8)
     found = network.activations(images, ["0", "3"])
     kernel = network.filters("0")
-    for _ in cnn.ascend(network, network["0"][1], steps=2):
+    for _ in cnn.ascend(network, network["0"][1], "none", steps=2):
         assert state_of(module) == before
     assert state_of(module) == before
     module.eval()

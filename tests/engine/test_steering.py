@@ -27,7 +27,7 @@ class _Shift(Regularizer):
 
 def test_a_recipe_sent_acts_on_the_next_step(grey_network: Network) -> None:
     unit = grey_network["2"][3]
-    frames = ascend(grey_network, unit, steps=5)
+    frames = ascend(grey_network, unit, "none", steps=5)
     recipe = recipes.get("none").replace(steps=5)
     next(frames)
     next(frames)
@@ -49,7 +49,7 @@ def test_what_acts_before_the_update_follows_at_once_too(grey_network: Network, 
 
 def test_a_stepper_and_a_name_can_be_sent(grey_network: Network) -> None:
     unit = grey_network["2"][3]
-    frames = ascend(grey_network, unit, stepper=Progress(1e-6), steps=5)
+    frames = ascend(grey_network, unit, "none", stepper=Progress(1e-6), steps=5)
     start = next(frames)
     small = (next(frames).image - start.image).abs().max()
     assert (frames.send("none").image - start.image).abs().max() > 100 * small
@@ -72,7 +72,7 @@ def test_more_steps_at_the_last_frame_go_on_as_if_asked_for_at_once(
 
 
 def test_fewer_steps_end_it(grey_network: Network) -> None:
-    frames = ascend(grey_network, grey_network["2"][3], steps=50)
+    frames = ascend(grey_network, grey_network["2"][3], "none", steps=50)
     next(frames)
     next(frames)
     with pytest.raises(StopIteration):

@@ -36,13 +36,13 @@ def test_progress_divides_by_each_images_own_squared_norm() -> None:
 
 def test_progress_raises_a_linear_score_by_what_is_desired(grey_network: Network) -> None:
     unit = grey_network["0"][1, "center"]
-    scores = [float(f.score) for f in ascend(grey_network, unit, stepper=Progress(0.03), steps=3, seed=2)]
+    scores = [float(f.score) for f in ascend(grey_network, unit, "none", stepper=Progress(0.03), steps=3, seed=2)]
     assert torch.tensor(scores).diff().tolist() == pytest.approx([0.03] * 3, rel=1e-3)
 
 
 def test_a_constant_size_is_in_units_of_255(grey_network: Network) -> None:
     unit = grey_network["0"][1, "center"]
-    start, after = ascend(grey_network, unit, stepper=Constant(100.0), steps=1)
+    start, after = ascend(grey_network, unit, "none", stepper=Constant(100.0), steps=1)
     leaf = start.image.clone().requires_grad_()
     score = grey_network.module[0](grey_network.input.normalized(leaf))[0, 1, 4, 4]  # type: ignore[index, operator]
     (gradient,) = torch.autograd.grad(score, leaf)
@@ -109,7 +109,7 @@ def test_what_a_stepper_remembers_is_the_runs_own(grey_network: Network) -> None
 
 def test_steering_to_another_kind_of_stepper_begins_its_memory_anew(grey_network: Network) -> None:
     unit = grey_network["2"][3]
-    frames = ascend(grey_network, unit, parameterization=Pixels(0.0), stepper=Constant(1e3), steps=9)
+    frames = ascend(grey_network, unit, "none", parameterization=Pixels(0.0), stepper=Constant(1e3), steps=9)
     for _ in range(3):
         before = next(frames).image
     after = frames.send(Recipe(stepper=Adam(0.5), steps=9)).image
@@ -148,7 +148,7 @@ def test_a_class_is_climbed_by_its_probability_under_it() -> None:
     net = Network(module, InputSpec(size=(1, 8, 8)))
     unit = net.output[2]
     goals = [unit, net["0"][3], activation(unit) - activation(net.output[1])]
-    result = maximize(net, goals, stepper=ProbabilityProgress(), steps=15)
+    result = maximize(net, goals, "none", stepper=ProbabilityProgress(), steps=15)
     assert list(map(repr, result.objectives)) == ["probability(3[2])", "0[3]", "3[2] - 3[1]"]
     assert result.objective == probability(unit)
     assert result.labels[0] == "probability(3[2])"

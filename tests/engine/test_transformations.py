@@ -211,6 +211,9 @@ def test_noise_has_its_deviation_in_grey_levels() -> None:
     assert noise.std().item() == pytest.approx(20, rel=0.02)
     assert noise.mean().item() == pytest.approx(0, abs=0.5)
     assert torch.equal(Noise(0.0).transform(image, seeded()), image)
+    shares = [float(Noise(20.0, 0.75).draw((3, 64, 64), seeded(i)).std()) for i in range(40)]
+    assert 0.23 < min(shares) < 0.4
+    assert 0.85 < max(shares) < 1.03
     assert torch.equal(Noise(20.0).draw((3, 4, 5), seeded(1)), torch.randn(3, 4, 5, generator=seeded(1)))
 
 

@@ -79,7 +79,7 @@ def test_layers_and_values_are_those_of_plain_hooks(network: cnn.Network) -> Non
 
 def steepest(network: cnn.Network, record: Recording, layer: cnn.Layer) -> tuple[cnn.Unit, float]:
     """A unit that this network's start image can move, and the length of its gradient there."""
-    start = next(iter(cnn.ascend(network, layer[0], steps=0))).image.requires_grad_()
+    start = next(iter(cnn.ascend(network, layer[0], "none", steps=0))).image.requires_grad_()
     maps = record(start)[layer.name].movedim(layer.channel_axis + 1, 1).flatten(2).mean(2)[0]
     for channel in range(layer.channels):
         (slope,) = torch.autograd.grad(maps[channel], start, retain_graph=True)
@@ -109,7 +109,7 @@ def test_an_ascent_raises_the_score_and_leaves_the_module_alone(network: cnn.Net
 def test_breaking_off_leaves_the_module_alone(network: cnn.Network) -> None:
     module = network.module.train()
     before = state_of(module)
-    for _ in cnn.ascend(network, middle(network)[0], steps=10):
+    for _ in cnn.ascend(network, middle(network)[0], "none", steps=10):
         break
     assert state_of(module) == before
     with network.recording(network.output) as record, pytest.raises((RuntimeError, ValueError)):

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from cnnviz_widgets import MaximizationPanel, Recipe
+from cnnviz_widgets import MaximizationPanel, Recipe, Result
 from cnnviz_widgets.views import FramePlayer
 from tests.panels.waiting import reach
 
@@ -34,3 +34,17 @@ def moving(panel: MaximizationPanel) -> Tensor:
     assert run is not None
     assert run.frame is not None
     return run.frame.image
+
+
+def finished(panel: MaximizationPanel) -> MaximizationPanel:
+    """The panel with a run that has come to its end."""
+    panel.run()
+    reach(panel, "finished")
+    return panel
+
+
+def result_of(panel: MaximizationPanel) -> Result:
+    """What the panel's run has found."""
+    result = panel.result
+    assert result is not None
+    return result

@@ -15,7 +15,7 @@ from cnnviz_widgets import knob
 from cnnviz_widgets.engine.knobs import Family, Knob, knobs_of
 from cnnviz_widgets.engine.parameterizations import Parameterization
 from cnnviz_widgets.engine.recipes import Recipe
-from cnnviz_widgets.engine.regularizers import ClipSmallNorm, GaussianBlur, L2Decay, Regularizer
+from cnnviz_widgets.engine.regularizers import ClipSmallNorm, GaussianBlur, Jitter, L2Decay, Regularizer
 from cnnviz_widgets.engine.steppers import Constant, Progress, Stepper
 from cnnviz_widgets.panels._controls import (
     ChoiceControls,
@@ -60,10 +60,15 @@ def test_every_knob_gives_a_control_with_its_range(member: type[Any], name: str,
 def test_what_is_shown_is_what_is_made(member: type[Family], place: float) -> None:
     values: dict[str, Any] = {}
     for name, told in knobs_of(member).items():
+        default = getattr(member(), name)
+        if isinstance(default, bool) or told.choices:
+            choices = told.choices or (False, True)
+            values[name] = choices[round(place * (len(choices) - 1))]
+            continue
         assert told.low is not None
         assert told.high is not None
         value = told.low + place * (told.high - told.low)
-        values[name] = round(value) if isinstance(getattr(member(), name), int) else value
+        values[name] = round(value) if isinstance(default, int) else value
     shown = member(**values)
     controls = MemberControls(member, silent)
     controls.show(shown)
@@ -158,12 +163,34 @@ def test_a_row_shows_its_sliders_while_it_is_on() -> None:
     assert row.sliders.layout.display == ""
 
 
-def test_two_of_one_class_are_refused_and_nothing_changes() -> None:
+def test_two_of_one_class_get_a_row_each() -> None:
+    adopted: list[Any] = []
+    controls = RegularizerControls(Regularizer, silent, adopted.append)
+    shown = (Jitter(3), L2Decay(0.3), Jitter(5), Jitter(1))
+    controls.show(shown)
+    assert controls.make() == shown
+    assert adopted == [controls.rows["Jitter#2"].box, controls.rows["Jitter#3"].box]
+    section = controls._section(Jitter).children
+    first = section.index(controls.rows["Jitter"].box)
+    assert section[first : first + 3] == tuple(controls.rows[name].box for name in ("Jitter", "Jitter#2", "Jitter#3"))
+    controls.rows["Jitter#2"].widgets["pixels"].value = 7
+    assert controls.make() == (shown[0], shown[1], Jitter(7), Jitter(1))
+    controls.show((L2Decay(0.1), Jitter(4)))
+    assert controls.make() == (L2Decay(0.1), Jitter(4))
+    assert len(adopted) == 2
+
+
+def test_rows_stand_under_the_moment_that_they_act_at() -> None:
     controls = RegularizerControls(Regularizer, silent)
-    controls.show((L2Decay(0.3),))
-    with pytest.raises(ValueError, match=r"one row per regularizer.*L2Decay.*cnn\.ascend"):
-        controls.show((L2Decay(0.1), L2Decay(0.2)))
-    assert controls.make() == (L2Decay(0.3),)
+    headings = [section.children[0].value for section in controls.box.children]
+    assert headings == [
+        "after each step",
+        "taken off the score",
+        "on the gradient",
+        "random views, to be robust against",
+    ]
+    assert controls.rows["L2Decay"].box in controls.box.children[0].children
+    assert controls.rows["Jitter"].box in controls.box.children[3].children
 
 
 def test_a_menu_of_classes_remembers_each_ones_sliders() -> None:

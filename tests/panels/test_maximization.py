@@ -70,12 +70,14 @@ def test_buttons_offer_what_can_be_done(keep: Keep) -> None:
     panel = keep(MaximizationPanel(grey(), ENDLESS))
     assert usable() == ["run"]
     paused(panel)
-    until(lambda: usable() == ["run", "step", "resume", "stop"], usable)
+    until(lambda: usable() == ["run", "step", "resume", "stop", "branch"], usable)
     panel.buttons["resume"].click()
-    until(lambda: usable() == ["run", "pause", "step", "stop"], usable)
+    until(lambda: usable() == ["run", "pause", "step", "stop", "branch"], usable)
     panel.buttons["stop"].click()
     reach(panel, "stopped")
     until(lambda: usable() == ["run"], usable)
+    assert not panel.tools["save"].disabled
+    assert panel.tools["dissect"].disabled
 
 
 def test_pause_step_resume_stop(keep: Keep) -> None:

@@ -102,15 +102,24 @@ def test_recipes_beyond_the_sliders_are_kept(keep: Keep, recipe: Recipe) -> None
     assert keep(MaximizationPanel(grey(), recipe)).recipe == recipe
 
 
-def test_two_of_one_class_are_refused_and_the_panel_lives_on(keep: Keep) -> None:
+def test_two_of_one_class_are_shown_and_climb(keep: Keep) -> None:
     twice = Recipe(regularizers=[L2Decay(0.1), L2Decay(0.2)], steps=4)
-    panel = keep(MaximizationPanel(grey(), "yosinski-2"))
-    with pytest.raises(ValueError, match="one row per regularizer"):
-        panel.recipe = twice
-    assert panel.recipe == recipes.get("yosinski-2")
-    with pytest.raises(ValueError, match="one row per regularizer"):
-        MaximizationPanel(grey(), twice)
-    until(lambda: [thread.name for thread in ours()].count("cnnviz-training") == 1)
+    panel = keep(MaximizationPanel(grey(), twice))
+    assert panel.recipe == twice
+    panel.regularizers.rows["L2Decay"].switch.value = False
+    assert panel.recipe.regularizers == (L2Decay(0.2),)
+    panel.regularizers.rows["L2Decay#2"].switch.value = False
+    assert panel.recipe.regularizers == ()
+
+
+def test_a_recipe_that_no_row_can_show_closes_the_panel_again(shift: type[Any]) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Shift(Regularizer):
+        needed: float
+
+    with pytest.raises(ValueError, match="has no controls here"):
+        MaximizationPanel(grey(), Recipe(regularizers=[Shift(needed=0.5)]))
+    until(lambda: not ours())
 
 
 @pytest.fixture

@@ -126,6 +126,6 @@ def test_a_result_tells_that_its_recipe_was_changed_on_the_way() -> None:
     best = Best([recipe])
     for frame in ascend(net, net["0"][0], recipe):
         best.add(frame)
-        best.steered(recipe if frame.step < 2 else recipe.replace(regularizers=[L2Decay(0.1)]), frame.step)
+        best.steered([recipe if frame.step < 2 else recipe.replace(regularizers=[L2Decay(0.1)])], frame.step)
     result = best.result(net, [cnn.objectives.activation(net["0"][0])])
     assert "changed on the way, first after step 2" in result.notes[0]

@@ -211,16 +211,22 @@ class Noise(Transformation):
     ----------
     deviation
         In units of 0 to 255, as for `Pixels`. Image and noise together may leave [0, 1].
+    spread
+        0 to 1: how much calmer a view may be. Each has its own deviation, even between ``(1 - spread) * deviation`` and
+        ``deviation``, so that strong noise does not drown what is still faint.
     """
 
     deviation: float = knob(10.0, low=0.0, high=60.0, label="deviation in grey levels")
+    spread: float = knob(0.0, low=0.0, high=1.0, label="calmer views")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         within(self.deviation, 0, PAPER_UNITS, "deviation")
+        within(self.spread, 0, 1, "spread")
 
     def draw(self, shape: Shape, generator: torch.Generator) -> Tensor:
-        return torch.randn(shape, generator=generator)
+        noise = torch.randn(shape, generator=generator)
+        return noise * (1 - self.spread * torch.rand((), generator=generator)) if self.spread else noise
 
     def apply(self, image: Tensor, drawn: Tensor) -> Tensor:
         return image + drawn.to(image.device, image.dtype) * (self.deviation / PAPER_UNITS)

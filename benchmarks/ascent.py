@@ -303,7 +303,9 @@ def tell(found: Found, contenders: dict[str, Contender], failed: dict[str, str])
     print(f"\n{found.case}")
     for name, one in contenders.items():
         beside = "" if name == "ours" else f"ours takes {found.ratios['ours', name]:.2f} of it"
-        told = f"{beside:<24}  first score after {1000 * one.opening:.0f} ms"
+        if name.startswith("bare"):
+            beside += f", {found.ratios['ours, not folded', name]:.2f} not folded"
+        told = f"{beside:<42}  first score after {1000 * one.opening:.0f} ms"
         print(f"  {name:<16}  {found.milliseconds[name]:7.1f} ms  {told}")
     for name, error in failed.items():
         print(f"  {name:<16}  fails: {error}")

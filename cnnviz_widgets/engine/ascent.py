@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ from .layers import Unit
 from .network import Network
 from .objectives import Activation, Objective, probability
 from .probing import probe
-from .receptive_field import ReceptiveFields, all_receptive_fields
+from .receptive_field import all_receptive_fields
 from .recipes import Recipe
 from .recording import Recording
 from .regularizers import filling
@@ -190,14 +190,13 @@ class Ascent:
             raise
 
     def _prepare(self, goals: list[Objective], copies: int) -> None:
-        canvases = _Canvases(self.network)
         alike: dict[tuple[Any, ...], list[_Group]] = {}
         places = iter(range(len(self.goals)))
         for number, recipe in enumerate(self.recipes):
             for goal in goals:
                 asked = suited(self.network, goal, recipe)
                 bound = asked.bound(self.network)
-                found = canvases.of(bound) if recipe.canvas != "full" else Refusal("")
+                found = _canvas_of(self.network, bound, recipe)
                 shifted = bound.mapped(found.moved) if isinstance(found, Canvas) else bound
                 sides = (found.height, found.width) if isinstance(found, Canvas) else None
                 together = copies if bound.together else 1
@@ -353,23 +352,14 @@ _SEEN = ("transform", "penalty", "condition")
 """The moments that come before an update, so that a look made already is none of another recipe's."""
 
 
-class _Canvases:
-    """Canvases of goals, each asked for once."""
-
-    def __init__(self, network: Network) -> None:
-        self._network = network
-        self._fields: dict[str, ReceptiveFields] | None = None
-        self._known: dict[Any, Canvas | Refusal] = {}
-
-    def of(self, goal: Objective) -> Canvas | Refusal:
-        if not goal.local:
-            return Refusal("")
-        # all channels of a layer see the same pixels unless it joins branches
-        if goal.units not in self._known:
-            if self._fields is None:
-                self._fields = all_receptive_fields(self._network)
-            self._known[goal.units] = canvas(self._network, goal.units, self._fields)
-        return self._known[goal.units]
+def _canvas_of(network: Network, goal: Objective, recipe: Recipe) -> Canvas | Refusal:
+    """The part of the input that is to be climbed; found once per goal and network."""
+    if not goal.local or recipe.canvas == "full":
+        return Refusal("")
+    if recipe.parameterization.photograph is not None:
+        return Refusal("it starts from a photograph")
+    fields = network.once("receptive fields", lambda: all_receptive_fields(network))
+    return cast(Canvas | Refusal, network.once(("canvas", goal.units), lambda: canvas(network, goal.units, fields)))
 
 
 def _packed(groups: list[_Group], size: int) -> Iterable[list[_Group]]:

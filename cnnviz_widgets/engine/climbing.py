@@ -136,6 +136,9 @@ class Chunk:
         self._padding = size - len(self.climbs)
         self._record = record
         self._neutral = neutral
+        # asked once: the network looks through its module for each of these
+        self._dtype, self._tells_classes = record.network.dtype, record.network.is_classifier
+        self._probable = record.network.gives_probabilities
         self._parameterization = recipe.parameterization
         self._stepper_state: dict[str, Tensor] = {}
         self._stepper: Any = type(recipe.stepper)
@@ -223,14 +226,15 @@ class Chunk:
         score, rise = image.new_zeros(len(self.climbs)), torch.zeros_like(image)
         for _ in range(draws):
             seen = self._transformed(priors, image)
-            activations = self._record(seen.to(self._record.network.dtype))
+            activations = self._record(seen.to(self._dtype))
             scores = [goal(_some(activations, group)) for group, goal in self._goals()]
             if gradient:
                 rise += self._slope(scores, image) / draws
             score += torch.cat(scores).detach().to(score.dtype) / draws
-        output, network = self._record.output, self._record.network
-        whole = output is not None and network.is_classifier
-        self.probabilities = network.probabilities(output.detach())[: len(self.climbs)] if whole else None  # type: ignore[union-attr]
+        if self._tells_classes and self._record.output is not None:
+            scores_of_classes = self._record.output.detach().flatten(1).float()
+            told = scores_of_classes if self._probable else scores_of_classes.softmax(1)
+            self.probabilities = told[: len(self.climbs)]
         return score, rise
 
     def _goals(self) -> list[tuple[slice, Objective]]:

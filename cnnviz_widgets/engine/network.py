@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -78,6 +78,7 @@ class Network:
         self._lock = threading.RLock()
         self._seen: tuple[list[Any], list[Any]] | None = None
         self._trace: Trace
+        self._known: dict[Any, Any] = {}
         self._refresh()
         self.labels = self._checked(labels)
 
@@ -128,6 +129,16 @@ class Network:
             if self._seen is None or self._seen[1] != shapes or not _identical(self._seen[0], parts):
                 self._trace = self._traced()
                 self._seen = (parts, shapes)
+                self._known.clear()
+
+    def once(self, key: Any, compute: Callable[[], Any]) -> Any:
+        """What ``compute`` gives, kept under ``key`` until parts of the module are exchanged: for facts of the structure,
+        whatever the weights."""
+        self._refresh()
+        with self._lock:
+            if key not in self._known:
+                self._known[key] = compute()
+            return self._known[key]
 
     def _traced(self) -> Trace:
         if isinstance(self.bare, torch.jit.ScriptModule):

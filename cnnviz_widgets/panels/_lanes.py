@@ -10,7 +10,7 @@ import ipywidgets as widgets
 
 from cnnviz_widgets.engine import recipes
 from cnnviz_widgets.engine.recipes import Recipe
-from cnnviz_widgets.engine.sweeps import Setting, settings, sweep
+from cnnviz_widgets.engine.sweeps import Setting, settings, sweep, varied
 
 from ._controls import Changed, wide
 
@@ -140,7 +140,8 @@ class Lanes:
         turned: dict[str, list[Any]] = {}
         for menu, count in zip(self.knobs, self.counts, strict=True):
             if menu.value and menu.value not in turned:
-                turned[menu.value] = known[menu.value].spread(count.value)
+                spread = known[menu.value].spread(count.value)
+                turned[menu.value] = [value for value in spread if _fits(recipe, menu.value, value)]
         made = sweep(recipe, turned)
         labels = [
             ", ".join(f"{name.split('.')[-1].replace('_', ' ')} {_told(settings(one)[name].value)}" for name in turned)
@@ -178,6 +179,15 @@ class Lanes:
 
 def _started(recipe: Recipe, photograph: Any) -> Recipe:
     return recipe.replace(parameterization=dataclasses.replace(recipe.parameterization, photograph=photograph))
+
+
+def _fits(recipe: Recipe, name: str, value: Any) -> bool:
+    """Whether the recipe can have it: the smallest of a range may not be above its largest."""
+    try:
+        varied(recipe, name, value)
+    except ValueError:
+        return False
+    return True
 
 
 def _spreads(told: Setting) -> bool:

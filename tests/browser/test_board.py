@@ -15,7 +15,7 @@ from tests.browser.scenes import Climber, open_climber
 BOARD = ["yosinski-1", "yosinski-2", "yosinski-3", "yosinski-4"]
 PANEL = """
 selection.unit = net.output[3]
-m = cnn.MaximizationPanel(net, selection=selection, second=net)
+m = cnn.MaximizationPanel(net, "yosinski-3", selection=selection, second=net)
 m
 """
 _TRANSFER = """([name, bytes]) => {
@@ -115,6 +115,7 @@ def test_a_run_is_looked_into_asked_about_and_filmed(notebook: Notebook) -> None
     climber.goes_on(8)
     climber.press("Pause")
     climber.shows("paused")
+    climber.rests_right()
     rested = climber.step
 
     climber.press("What a step does")

@@ -34,7 +34,7 @@ def test_every_setting_of_a_preset_can_be_varied(name: str) -> None:
     recipe = recipes.get(name)
     for setting, told in settings(recipe).items():
         bounded = told.knob.low is not None or told.knob.choices or isinstance(told.value, bool)
-        if not bounded:
+        if not bounded or setting.endswith((".low", ".high")):  # these two bound each other
             continue
         for value in told.spread(2):
             made = varied(recipe, setting, value)

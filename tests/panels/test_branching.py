@@ -109,7 +109,7 @@ def test_a_branch_comes_to_the_same_images(keep: Keep) -> None:
     until(lambda: panel.player.step == 25)
     after = result_of(panel)
     assert torch.equal(after.curve, before.curve)
-    assert torch.equal(moving(panel), maximize(panel.network, panel.unit, steps=25, seed=2).image)
+    assert torch.equal(moving(panel), maximize(panel.network, panel.unit, Recipe(steps=25, seed=2)).image)
     assert panel.player.branches == [13]
 
 
@@ -156,7 +156,7 @@ def test_a_running_run_branches(keep: Keep) -> None:
     assert panel._run is not None
     assert panel._run.frame is not None
     assert panel._run.frame.step == 11
-    expected = maximize(panel.network, panel.unit, steps=11)
+    expected = maximize(panel.network, panel.unit, Recipe(steps=11))
     assert torch.equal(expected.curve, result_of(panel).curve)
 
 

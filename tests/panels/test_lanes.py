@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from cnnviz_widgets import MaximizationPanel, Recipe, maximize, recipes
-from cnnviz_widgets.engine.regularizers import GaussianBlur, L2Decay
+from cnnviz_widgets.engine.regularizers import GaussianBlur, L2Decay, RandomScale
 from cnnviz_widgets.panels._lanes import BOARD, OWN, Lanes
 from tests.panels.networks import grey
 from tests.panels.runs import ENDLESS, finished, moving, paused, result_of, still_of
@@ -92,6 +92,20 @@ def test_a_sweep_of_two_knobs_is_a_table() -> None:
     assert draws[:3] == draws[3:] == sorted(draws[:3])
     assert [recipe.regularizers[1].decay for recipe in lanes.recipes[::3]] == pytest.approx([1e-4, 0.5])  # type: ignore[attr-defined]
     assert lanes.labels[-1].startswith("decay 0.5, draws")
+
+
+def test_values_that_a_recipe_can_not_have_are_left_out() -> None:
+    lanes = lanes_of("sweep", Recipe(regularizers=[RandomScale(0.9, 0.95)]))
+    lanes.knobs[0].value = "RandomScale.low"
+    lanes.counts[0].value = 6
+    lanes.rebuild()
+    lows = [recipe.regularizers[0].low for recipe in lanes.recipes]  # type: ignore[attr-defined]
+    assert lows == [0.5, 0.6, 0.7, 0.8, 0.9]
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_preset_can_be_swept(name: str) -> None:
+    assert len(lanes_of("sweep", recipes.get(name)).recipes) > 1
 
 
 def test_the_same_knob_twice_is_one() -> None:

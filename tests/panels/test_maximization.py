@@ -60,7 +60,7 @@ def test_the_same_seed_gives_the_result_of_maximize(keep: Keep) -> None:
     reach(panel, "finished")
     result = panel.result
     assert result is not None
-    assert torch.equal(result.image, maximize(net, net["2"][1], steps=5, seed=7).image)
+    assert torch.equal(result.image, maximize(net, net["2"][1], Recipe(steps=5, seed=7)).image)
 
 
 def test_buttons_offer_what_can_be_done(keep: Keep) -> None:
@@ -194,7 +194,7 @@ def test_controls_choose_the_unit(keep: Keep) -> None:
 
 def test_a_class_is_chosen_by_its_name(keep: Keep) -> None:
     net = grey()
-    panel = keep(MaximizationPanel(net))
+    panel = keep(MaximizationPanel(net, "none"))
     assert panel.label.layout.display == "none"
     assert panel.channel.layout.display is panel.menu.layout.display is None
     panel.tree.selected = "7"

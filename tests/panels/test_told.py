@@ -76,7 +76,7 @@ def test_a_runs_error_outlasts_drawing() -> None:
     net = grey()
     with torch.no_grad():
         net.module[0].bias.fill_(-100)
-    panel = cnn.MaximizationPanel(net)
+    panel = cnn.MaximizationPanel(net, "none")
     panel.selection.unit = net["1"][0]
     panel.run()
     for _ in range(200):

@@ -36,7 +36,7 @@ class Climb:
     rescued
         Steps made with a redirected gradient, since the unit was off; see `cnnviz_widgets.engine.rescue`.
     note
-        Why it stopped, or an empty text.
+        Why it stopped, or an empty text; ``broke`` whether it was for numbers that are none.
     """
 
     def __init__(self, goal: Objective, seed: int, asked: Objective | None = None) -> None:
@@ -48,10 +48,12 @@ class Climb:
         self.factor_told = ""
         self.rescued = 0
         self.note = ""
+        self.broke = False
 
     def stop(self, reason: int, step: int, score: float) -> None:
         """Note why it goes no further."""
         told = f"at step {step} (the score is {score:.4g})"
+        self.broke = reason != _ZERO
         if reason == _NOT_FINITE:
             self.note = (
                 f"The score or the gradient of {self.asked} is not finite {told}, so the image stays as it is. NaN or "
@@ -63,7 +65,8 @@ class Climb:
             )
             self.note = (
                 f"The gradient of {self.asked} is exactly zero {told}: the unit is off, as after a ReLU that passes nothing "
-                f"for this image, or nothing differentiable leads to it, so no direction raises it.{tried} Another seed, "
+                "for this image, at its ceiling, as a whole map after a ReLU6, or nothing differentiable leads to it, so no "
+                f"direction raises it.{tried} Another seed, "
                 "stronger noise at the start or the value before the nonlinearity, objectives.activation(unit, at='pre'), may "
                 "help."
             )
@@ -186,6 +189,7 @@ class Chunk:
         for climb, (drawn, factor, told, rescued, note) in zip(self.climbs, state.climbs, strict=True):
             climb.generator.set_state(drawn)
             climb.factor, climb.factor_told, climb.rescued, climb.note = factor, told, rescued, note
+            climb.broke = climb.broke and bool(note)
         self._gradients, self._looked, self._why, self.seen = None, -1, None, False
 
     def look(self, recipe: Recipe, step: int, *, gradient: bool) -> None:

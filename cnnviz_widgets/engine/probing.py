@@ -26,6 +26,9 @@ FURTHEST = 12
 _STANDS = 0.1
 """An ascent stands still when the last half of a trial brings less than this share of what the whole brought."""
 
+_FELT = 1e-3
+"""The share of the score that a trial must bring to count as climbing at all; less may be rounding."""
+
 _WORTH = 1.25
 """By how much another size must climb higher to be taken."""
 
@@ -49,11 +52,13 @@ def probe(chunk: Chunk, recipe: Recipe) -> None:
             scores.append(chunk.score.cpu().double())
             if step < TRIAL:
                 chunk.advance(recipe, step)
+        broke = torch.tensor([climb.broke for climb in chunk.climbs])
         chunk.restore(start)
         curve = torch.stack(scores) - scores[0]
         gains, half = curve[-1], curve[TRIAL // 2]
-        gains = torch.where(gains.isfinite(), gains, -math.inf)
-        return gains, (gains > 0) & (gains - half >= _STANDS * gains)
+        gains = torch.where(gains.isfinite() & ~broke, gains, -math.inf)
+        felt = gains > _FELT * scores[0].abs()
+        return gains, felt & (gains - half >= _STANDS * gains)
 
     gains, climbs_on = trial(before)
     factors = _search(trial, before, gains, climbs_on)

@@ -15,7 +15,7 @@ from cnnviz_widgets.views import BarChart
 
 SHOWN = 5
 AGREES = 0.2
-"""The probability from which on another network counts as seeing the class too."""
+"""The probability from which on another network counts as seeing the class too; it does also where this is its first guess."""
 
 
 class SecondOpinion:
@@ -89,7 +89,7 @@ class SecondOpinion:
         both = f"{label}: {ours:.1%} for {first.name}, {theirs:.1%} for {other.name}."
         if ours < AGREES:
             return f"{both} Not even the first network is convinced yet."
-        if theirs >= AGREES:
+        if theirs >= AGREES or theirs == max(seen.values()):
             return f"{both} Both see it: more than a trick on one network."
         return f"{both} Only the network it was made for sees it: it is fooled."
 

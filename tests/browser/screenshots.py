@@ -48,39 +48,67 @@ def activations(notebook: Notebook) -> Locator:
 
 
 def maximization(notebook: Notebook) -> Locator:
-    """A flamingo after some 300 steps, paused."""
-    show(notebook, "panel = cnn.MaximizationPanel(net, 'yosinski-3', selection=selection); panel")
-    notebook.python("", "selection.unit = net.unit('flamingo'); panel.wait()")
-    notebook.python("", "panel.run()")
-    status = notebook.locator(".cnnviz-player-status")
-    expect(status).to_contain_text(re.compile("step 3[0-9][0-9] of"), timeout=PATIENCE)
+    """A flamingo of the recipe natural, finished, with what another network sees."""
+    show(notebook, "panel = cnn.MaximizationPanel(net, 'natural', selection=selection); panel")
+    climbed(notebook, "finished")
+    notebook.python("", "panel.ask(); panel.wait()")
+    return drawn(notebook)
+
+
+def board(notebook: Notebook) -> Locator:
+    """The four combinations side by side after some 250 steps, paused, one of them steered on the way."""
+    show(notebook, "panel = cnn.MaximizationPanel(net, 'yosinski-1', selection=selection); panel")
+    notebook.python("", "panel.lanes.mode.value = 'board'")
+    status = climbed(notebook, "step 1[0-9][0-9] of")
+    notebook.python("", "panel.regularizers.rows['ClipSmallNorm'].widgets['percentile'].value = 70")
+    expect(status).to_contain_text(re.compile("step 2[5-9][0-9] of"), timeout=PATIENCE)
     notebook.python("", "panel.pause()")
     expect(status).to_contain_text("paused", timeout=PATIENCE)
     return drawn(notebook)
 
 
+def climbed(notebook: Notebook, until: str) -> Locator:
+    """Have the panel climb the flamingo until its status says so."""
+    notebook.python("", "selection.unit = net.unit('flamingo'); panel.wait()")
+    notebook.python("", "panel.run()")
+    status = notebook.locator(".cnnviz-player-status")
+    expect(status).to_contain_text(re.compile(until), timeout=PATIENCE)
+    return status
+
+
 def recipes(notebook: Notebook) -> Locator:
-    """One class by each recipe, side by side."""
+    """One class by most recipes, side by side."""
     cell = """
     from cnnviz_widgets.engine import display
 
     goal, pictures, captions = net.unit("flamingo"), [], []
-    for name in cnn.recipes.names():
-        result = cnn.maximize(net, goal, name, steps=60 if name == "none" else 200)
+    for name in ("fooling", "l2", "yosinski-1", "yosinski-2", "yosinski-3", "yosinski-4", "lucid", "natural"):
+        steps = min(cnn.recipes.get(name).steps, 256)
+        result = cnn.maximize(net, goal, name, steps=steps)
         probability = dict(net.classify(result.image, k=1000)[0])["flamingo"]
         pictures += result.picture("percentile")
-        captions.append(f"{name}\\nflamingo {probability:.1%}")
-    sheet = Image.new("RGB", (236 * len(pictures) + 12, 276), "white")
-    for number, one in enumerate(zip(pictures, captions)):
-        sheet.paste(display.captioned([one[0]], [one[1]]), (236 * number, 0))
-    sheet
+        captions.append(f"{name}  {probability:.0%}")
+    display.board(pictures, captions, columns=4)
+    """
+    show(notebook, "from PIL import Image", cell)
+    return notebook.output(2).locator("img")
+
+
+def natural(notebook: Notebook) -> Locator:
+    """Eight classes by the recipe natural."""
+    cell = """
+    from cnnviz_widgets.engine import display
+
+    names = ["flamingo", "grand piano", "umbrella", "volcano", "teapot", "pineapple", "beacon", "peacock"]
+    result = cnn.maximize(net, [net.unit(name) for name in names], "natural", chunk=4)
+    display.board(result.picture("none"), names, columns=4)
     """
     show(notebook, "from PIL import Image", cell)
     return notebook.output(2).locator("img")
 
 
 SCENES: dict[str, Callable[[Notebook], Locator]] = {
-    scene.__name__: scene for scene in (filters, activations, maximization, recipes)
+    scene.__name__: scene for scene in (filters, activations, maximization, board, recipes, natural)
 }
 
 

@@ -3,7 +3,8 @@
 The step sizes of a paper were found on the network of the paper. On another one the second combination of Yosinski et al. 2015
 stands still at its published step (on EfficientNet-Lite0 at a probability of 0.003) and works at ten times it. So the size is
 tried first, for a few steps which are then forgotten. It is kept unless the score stands still early, or falls; then the sizes
-half a power of ten further are tried, larger ones or smaller ones, as long as each gets clearly higher than the one before.
+half a power of ten further and further are tried, larger ones or smaller ones, until the score falls behind; the last that got
+clearly higher is taken.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ TRIAL = 16
 """Steps of a trial. Where decay holds the image, as at 0.3 a step, it has come to rest by then."""
 
 RATIO = math.sqrt(10)
-FURTHEST = 12
+FURTHEST = 8
 
 _STANDS = 0.1
 """An ascent stands still when the last half of a trial brings less than this share of what the whole brought."""
@@ -91,7 +92,6 @@ def _search(
             base = float(best[number])
             if gain > max(base * _WORTH, base + 1e-9):
                 best[number], factors[number] = gain, tried[number]
-            else:
-                # of sizes that lead out of the numbers each says as little as the other
-                seeking[number] = gain == base == -math.inf
+            elif gain < base:
+                seeking[number] = False
     return factors

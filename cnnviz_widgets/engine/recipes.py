@@ -188,7 +188,7 @@ def _whole(value: Any, least: int, name: str) -> int:
     raise ValueError(f"{name}={value!r}; expected a whole number from {least}")
 
 
-L2_WEIGHT = 0.1
+L2_WEIGHT = 1.0
 """Of the recipe "l2", found by looking; Simonyan et al. 2013 publish neither weight nor step."""
 
 # "natural": ours, calibrated by looking at classes of EfficientNet-Lite0. MACO keeps colours and ground as in photographs.
@@ -196,7 +196,8 @@ L2_WEIGHT = 0.1
 # of up to 40 grey levels, four times what others take, leaves nothing to climb by but what is large; 40 in every view drowned
 # some classes for good, 10 brought texture back.
 # "fooling": Nguyen et al. 2015, "Deep Neural Networks are Easily Fooled", the run without regularization of
-# https://github.com/Evolving-AI-Lab/fooling (caffe/ascent). "l2": Simonyan et al. 2013, equation 1, from the mean image.
+# https://github.com/Evolving-AI-Lab/fooling (caffe/ascent). "l2": Simonyan et al. 2013, equation 1; a grey level
+# of noise on the mean image, since some networks hardly answer to a plain one.
 # "lucid": the defaults of https://github.com/tensorflow/lucid, optvis/render.py and transform.py (Olah et al. 2017). "maco": Fel
 # et al. 2023, crops, noise and NAdam of https://github.com/serre-lab/Horama, in fewer steps.
 # The four rows of Table 1 of Yosinski et al. 2015, with the step rules and iteration counts of the commands that the authors
@@ -212,7 +213,7 @@ _PRESETS: dict[str, Recipe] = {
     "none": Recipe(steps=100),
     "fooling": Recipe(parameterization=Pixels(1.0), stepper=ProbabilityProgress(0.02, 0.1, 1e7), steps=500),
     "l2": Recipe(
-        parameterization=Pixels(0.0), regularizers=(L2Penalty(L2_WEIGHT),), stepper=Constant(1000.0, True), steps=200
+        parameterization=Pixels(1.0), regularizers=(L2Penalty(L2_WEIGHT),), stepper=Constant(1000.0, True), steps=200
     ),
     "yosinski-1": Recipe(
         regularizers=(GaussianBlur(0.5, every=4), ClipSmallNorm(50.0)), stepper=Progress(2.0, 100.0), steps=500

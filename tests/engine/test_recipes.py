@@ -79,7 +79,7 @@ def test_the_presets_of_other_papers_are_their_numbers() -> None:
     fooling, l2, lucid, maco = map(recipes.get, ("fooling", "l2", "lucid", "maco"))
     assert (fooling.parameterization, fooling.stepper) == (Pixels(1.0), steppers.ProbabilityProgress(0.02, 0.1, 1e7))
     assert (fooling.regularizers, fooling.steps) == ((), 500)
-    assert l2.parameterization == Pixels(0.0)
+    assert l2.parameterization == Pixels(1.0)
     assert [type(prior).__name__ for prior in l2.regularizers] == ["L2Penalty"]
     views = (Padding(12), Jitter(8), RandomScale(0.9, 1.1), RandomRotation(10.0), Jitter(4))
     assert (lucid.parameterization, lucid.regularizers) == (Fourier(0.01, 1.0), views)

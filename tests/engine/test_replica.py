@@ -61,7 +61,7 @@ ROWS = {
     "yosinski-3": Row(0.0001, 1.0, 4, 0, 0, 100, None),
     "yosinski-4": Row(0, 0.5, 4, 0, 90, 1e8, 2.0),
     "fooling": Row(0, 0, 0, 0, 0, 1e7, 0.02, late=0.1),
-    "l2": Row(0, 0, 0, 0, 0, 1000, None, penalty=0.1),
+    "l2": Row(0, 0, 0, 0, 0, 1000, None, penalty=1.0),
 }
 
 

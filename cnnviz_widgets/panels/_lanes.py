@@ -163,8 +163,8 @@ class Lanes:
 
     def start_from(self, photograph: Any) -> None:
         """Have every lane start from a photograph; None: from noise."""
-        self.own = _started(self.own, photograph)
-        self.lanes = [Lane(lane.label, _started(lane.recipe, photograph)) for lane in self.lanes]
+        self.own = starting_from(self.own, photograph)
+        self.lanes = [Lane(lane.label, starting_from(lane.recipe, photograph)) for lane in self.lanes]
 
     @property
     def recipes(self) -> list[Recipe]:
@@ -177,7 +177,8 @@ class Lanes:
         return [lane.label for lane in self.lanes]
 
 
-def _started(recipe: Recipe, photograph: Any) -> Recipe:
+def starting_from(recipe: Recipe, photograph: Any) -> Recipe:
+    """The recipe with another start."""
     return recipe.replace(parameterization=dataclasses.replace(recipe.parameterization, photograph=photograph))
 
 

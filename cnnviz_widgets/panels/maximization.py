@@ -26,7 +26,7 @@ from cnnviz_widgets.views._base import free_route
 from ._base import Panel, beside, fill_tree, layer_tree
 from ._code import maximizing, unit_code
 from ._controls import spaced, wide
-from ._lanes import Lanes
+from ._lanes import Lanes, starting_from
 from ._objective_editor import ObjectiveEditor
 from ._pictures import Pictures, animation, dissected, encoded
 from ._recipe_controls import CUSTOM, RecipeControls
@@ -172,6 +172,7 @@ class MaximizationPanel(Panel):
             "ask": ("Natural or fooled?", "Ask another network what it sees", self.ask),
             "save": ("Save PNG", "The picture with its recipe inside; drop it here again to load it", self.save),
             "film": ("Save film", "The run as a GIF", self.save_film),
+            "noise": ("From noise", "Start from noise again, not from the loaded photograph", self.start_from),
         }
 
     def _make_buttons(self, told: dict[str, tuple[str, str, Callable[[], None]]]) -> dict[str, widgets.Button]:
@@ -230,7 +231,10 @@ class MaximizationPanel(Panel):
 
     def _preset_chosen(self, change: Any) -> None:
         if change["new"] != CUSTOM:
-            self._show_recipe(recipes.get(change["new"]).replace(seed=self.recipe.seed))
+            chosen, photograph = recipes.get(change["new"]), self.recipe.parameterization.photograph
+            if photograph is not None:
+                chosen = starting_from(chosen, photograph)
+            self._show_recipe(chosen.replace(seed=self.recipe.seed))
             self._steer()
 
     def _lanes_changed(self, change: Any) -> None:
@@ -465,6 +469,7 @@ class MaximizationPanel(Panel):
             "ask": begun,
             "save": begun,
             "film": begun,
+            "noise": self.recipe.parameterization.photograph is not None,
         }
         for name, button in {**self.buttons, **self.tools}.items():
             if button.disabled == usable[name]:
@@ -570,10 +575,12 @@ class MaximizationPanel(Panel):
             self.start_from(open_image(io.BytesIO(data)))
             self.upload.status = f"{name}: the next run starts from it"
 
-    def start_from(self, photograph: Any) -> None:
+    def start_from(self, photograph: Any = None) -> None:
         """Have the next run start from a photograph instead of noise: a path, a Pillow image or an array; None: noise again."""
         self.lanes.start_from(photograph)
         self._show_recipe(self.lanes.shown)
+        self.upload.status = ""
+        self.tools["noise"].disabled = photograph is None
         self._mended()
 
     # the selection

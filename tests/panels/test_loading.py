@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import cnnviz_widgets as cnn
-from cnnviz_widgets import MaximizationPanel, Recipe, Values, maximize, objectives
+from cnnviz_widgets import MaximizationPanel, Recipe, Values, maximize, objectives, recipes
 from cnnviz_widgets.engine.parameterizations import Pixels
 from cnnviz_widgets.engine.regularizers import GaussianBlur, Jitter, L2Decay, Padding, RandomScale
 from cnnviz_widgets.panels._lanes import OWN
@@ -128,8 +128,13 @@ def test_a_photograph_is_where_the_next_run_starts(keep: Keep) -> None:
     assert panel.menu.value == OWN
     image = result_of(finished(panel)).image
     assert image.flatten().tolist() == pytest.approx([90 / 255] * 64, abs=1e-3)
-    panel.start_from(None)
+    panel.menu.value = "yosinski-1"
+    assert panel.recipe.parameterization.photograph == start
+    assert panel.recipe.regularizers == recipes.get("yosinski-1").regularizers
+    panel.tools["noise"].click()
     assert panel.recipe.parameterization.photograph is None
+    assert panel.menu.value == "yosinski-1"
+    assert panel.tools["noise"].disabled
 
 
 def test_a_photograph_is_where_every_lane_starts(keep: Keep) -> None:

@@ -91,6 +91,8 @@ class SecondOpinion:
             return f"{both} Not even the first network is convinced yet."
         if theirs >= AGREES or theirs == max(seen.values()):
             return f"{both} Both see it: more than a trick on one network."
+        if sorted(seen.values(), reverse=True).index(theirs) < SHOWN:
+            return f"{both} The other has it among its first {SHOWN}: it half agrees."
         return f"{both} Only the network it was made for sees it: it is fooled."
 
 

@@ -22,6 +22,7 @@ from tests.browser.server import REPOSITORY, Server
 
 FOLDER = REPOSITORY / "docs" / "images"
 MOST_BYTES = 290_000
+TALLEST = 1340
 PATIENCE = 600_000
 
 LOADING = """
@@ -100,7 +101,7 @@ def natural(notebook: Notebook) -> Locator:
     from cnnviz_widgets.engine import display
 
     names = ["flamingo", "grand piano", "umbrella", "volcano", "teapot", "pineapple", "beacon", "peacock"]
-    result = cnn.maximize(net, [net.unit(name) for name in names], "natural", chunk=4)
+    result = cnn.maximize(net, [net.unit(name) for name in names], chunk=4)
     display.board(result.picture("none"), names, columns=4)
     """
     show(notebook, "from PIL import Image", cell)
@@ -115,7 +116,7 @@ SCENES: dict[str, Callable[[Notebook], Locator]] = {
 def show(notebook: Notebook, *cells: str) -> None:
     """Open a notebook in a wide window without side bars, and run it."""
     notebook.open([LOADING, *cells])
-    notebook.page.set_viewport_size({"width": 1320, "height": 1500})
+    notebook.page.set_viewport_size({"width": 1320, "height": 2000})
     notebook.page.evaluate("() => window.jupyterapp.commands.execute('application:toggle-left-area')")
     notebook.run_all(seconds=PATIENCE / 1000)
 
@@ -132,7 +133,7 @@ def drawn(notebook: Notebook) -> Locator:
 def save(picture: bytes, path: Path) -> None:
     """Write a PNG below `MOST_BYTES`, with fewer colours where it must be."""
     with Image.open(io.BytesIO(picture)) as opened:
-        full = opened.convert("RGB")
+        full = opened.convert("RGB").crop((0, 0, opened.width, min(opened.height, TALLEST)))
     for colors, dither in ((0, False), (256, True), (256, False), (128, False)):
         kept = _reduced(full, colors, dither) if colors else full
         buffer = io.BytesIO()

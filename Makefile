@@ -81,7 +81,7 @@ format: venv ## mend what ruff can mend
 	$(RUN) -m ruff check --fix
 	$(RUN) -m ruff format
 
-bench: venv ## every file of benchmarks/, one after the other; ARGS go to each
+bench: venv browser ## every file of benchmarks/, one after the other; ARGS go to each
 	@for file in benchmarks/[a-z]*.py; do \
 	  test -f "$$file" || continue; echo "== $$file"; $(RUN) "$$file" $(ARGS) || exit 1; \
 	done

@@ -18,19 +18,20 @@ from torch import Tensor
 from .climbing import Chunk
 from .recipes import Recipe
 
-TRIAL = 16
+TRIAL = 32
 """Steps of a trial. Where decay holds the image, as at 0.3 a step, it has come to rest by then."""
 
 RATIO = math.sqrt(10)
 FURTHEST = 8
 
-_STANDS = 0.1
-"""An ascent stands still when the last half of a trial brings less than this share of what the whole brought."""
+_STANDS = 0.35
+"""An ascent stands still when the last half of a trial brings less than this share of what the whole brought; a steady one
+brings half."""
 
 _FELT = 1e-3
 """The share of the score that a trial must bring to count as climbing at all; less may be rounding."""
 
-_WORTH = 1.25
+_WORTH = 1.4
 """By how much another size must climb higher to be taken."""
 
 
@@ -56,7 +57,8 @@ def probe(chunk: Chunk, recipe: Recipe) -> None:
         broke = torch.tensor([climb.broke for climb in chunk.climbs])
         chunk.restore(start)
         curve = torch.stack(scores) - scores[0]
-        gains, half = curve[-1], curve[TRIAL // 2]
+        # single scores jump about
+        gains, half = (curve[end - TRIAL // 4 + 1 : end + 1].mean(0) for end in (TRIAL, TRIAL // 2))
         gains = torch.where(gains.isfinite() & ~broke, gains, -math.inf)
         felt = gains > _FELT * scores[0].abs()
         return gains, felt & (gains - half >= _STANDS * gains)

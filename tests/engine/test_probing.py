@@ -17,7 +17,7 @@ from cnnviz_widgets.engine.objectives import activation
 from cnnviz_widgets.engine.parameterizations import Pixels
 from cnnviz_widgets.engine.probing import RATIO, TRIAL
 from cnnviz_widgets.engine.recipes import Recipe
-from cnnviz_widgets.engine.regularizers import Jitter, L2Decay, Noise, Padding
+from cnnviz_widgets.engine.regularizers import Jitter, L2Decay, Padding
 from cnnviz_widgets.engine.steppers import Adam, Constant, Progress
 
 
@@ -104,13 +104,13 @@ def test_one_that_leaves_the_numbers_gives_way_to_a_smaller(net: Network) -> Non
     assert "fell after" in path.factor_told
 
 
-@pytest.mark.parametrize("priors", [(), (Padding(2), Jitter(4), Noise(3.0))], ids=["plain", "random"])
+@pytest.mark.parametrize("priors", [(), (Padding(1), Jitter(2))], ids=["plain", "random"])
 @pytest.mark.parametrize("chunk", [1, 3])
 def test_one_that_carries_is_kept_and_the_trial_forgotten(net: Network, priors: Any, chunk: int) -> None:
     # with random transformations single scores say little, so the step is large enough to climb all the same
-    given = FREE.replace(regularizers=priors, stepper=Constant(3000.0, probe=True), steps=5, chunk=chunk, seed=3)
+    given = FREE.replace(regularizers=priors, stepper=Constant(600.0, probe=True), steps=5, chunk=chunk, seed=3)
     probed = all_of(net, net.output[0], given, parameterization=Pixels(3.0))
-    plain = all_of(net, net.output[0], given.replace(stepper=Constant(3000.0)), parameterization=Pixels(3.0))
+    plain = all_of(net, net.output[0], given.replace(stepper=Constant(600.0)), parameterization=Pixels(3.0))
     assert probed[-1].paths[0].factor == 1
     assert probed[-1].paths[0].factor_told == "the recipe's step carried in a trial"
     assert plain[-1].paths[0].factor_told == ""

@@ -242,7 +242,8 @@ _PRESETS: dict[str, Recipe] = {
 
 
 def names() -> tuple[str, ...]:
-    """The presets' names: ``"none"``, without regularization, and the four combinations of Yosinski et al. 2015."""
+    """The presets' names: ``"natural"``, the default; ``"none"``; and those of papers, ``"fooling"``, ``"l2"``, the four
+    combinations of Yosinski et al. 2015, ``"lucid"`` and ``"maco"``."""
     return tuple(_PRESETS)
 
 

@@ -104,6 +104,10 @@ class Best:
         if self._turned < 0 and tuple(recipes) != self.recipes:
             self._turned = step
 
+    def takes_last(self, number: int = 0) -> bool:
+        """Whether the last frame of an image counts, since it was scored by random views, and not the highest."""
+        return self._random[number]
+
     def leader(self, number: int = 0) -> tuple[float, int]:
         """The score and the step of one image's best frame."""
         return float(self._score[number]), int(self._step[number])

@@ -146,10 +146,7 @@ class Adam(Stepper):
     square_memory: float = knob(0.999, low=0.5, high=0.9999, label="memory of squares")
 
     def __post_init__(self) -> None:
-        _positive(self.rate, "rate")
-        for name in ("memory", "square_memory"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}; expected 0 up to below 1")
+        _check_adaptive(self)
 
     def update(self, gradient: Tensor, score: Tensor, state: dict[str, Tensor]) -> Tensor:
         if not state:
@@ -182,10 +179,7 @@ class NAdam(Stepper):
     square_memory: float = knob(0.999, low=0.5, high=0.9999, label="memory of squares")
 
     def __post_init__(self) -> None:
-        _positive(self.rate, "rate")
-        for name in ("memory", "square_memory"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}; expected 0 up to below 1")
+        _check_adaptive(self)
 
     def update(self, gradient: Tensor, score: Tensor, state: dict[str, Tensor]) -> Tensor:
         if not state:
@@ -202,6 +196,13 @@ class NAdam(Stepper):
         of_mean = (then / (1 - product * then)).to(gradient.dtype).view(shape)
         square = state["square"] / (1 - self.square_memory ** updates.to(gradient.dtype).view(shape))
         return self.rate * (of_gradient * gradient + of_mean * state["mean"]) / (square.sqrt() + 1e-8)
+
+
+def _check_adaptive(stepper: Adam | NAdam) -> None:
+    _positive(stepper.rate, "rate")
+    for name in ("memory", "square_memory"):
+        if not 0 <= getattr(stepper, name) < 1:
+            raise ValueError(f"{name}={getattr(stepper, name)}; expected 0 up to below 1")
 
 
 def _towards(gradient: Tensor, desired: Tensor, largest: float) -> Tensor:

@@ -78,7 +78,8 @@ class Pictures:
         if probability is not None:
             told.append(f"probability {probability:.4f}")
         if score == score and abs(score) != float("inf"):
-            told.append(f"best score {score:.4g} at step {step}")
+            kind = "score of a random view" if best.takes_last(number) else "best score"
+            told.append(f"{kind} {score:.4g} at step {step}")
         if frame.paths and (path := frame.paths[number]):
             told += [
                 text

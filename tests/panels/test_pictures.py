@@ -74,6 +74,15 @@ def test_the_caption_tells_contrast_stretch_probability_and_best() -> None:
     )
 
 
+def test_the_score_of_a_random_view_is_not_called_the_best() -> None:
+    best = Best([Recipe(regularizers=(Jitter(2),))])
+    frame = frame_of(1)
+    best.add(frame)
+    told = Pictures(grey(), ["a"], 1, None).caption(frame, best, 0, "none")
+    assert "score of a random view 0 at step 7" in told
+    assert "best" not in told
+
+
 def test_a_neuron_is_shown_on_its_canvas(keep: Keep) -> None:
     panel = keep(MaximizationPanel(grey(), Recipe(steps=3)))
     panel.selection.unit = panel.network["2"][1, 2, 2]

@@ -23,7 +23,8 @@ from .engine import (
 )
 from .engine.ascent import Ascent, Frame, ascend
 from .engine.best import maximize
-from .engine.images import ImageError, ImageSet
+from .engine.image_set import ImageSet
+from .engine.images import ImageError
 from .engine.knobs import knob
 from .engine.network import InputSpec, Layer, Network, Unit
 from .engine.origin import Origin, origin

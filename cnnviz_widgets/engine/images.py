@@ -5,21 +5,23 @@ A path, a Pillow image, a uint8 array (H, W[, C]), a float tensor in [0, 1], a l
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+import stat
+import threading
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
-from .errors import UnknownNameError, near
+from .framing import framing
 from .input_spec import InputSpec
 
 MOST_PIXELS = 100_000_000
@@ -32,41 +34,123 @@ _FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIDEWAYS = (_TURNS[5], _TURNS[6], _TURNS[7], _TURNS[8])
+_TELLING_FORMATS = {"JPEG", "PNG", "WEBP", "BMP", "GIF"}
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
 
 class ImageError(ValueError):
     """Something given as an image is none that can be shown to a network."""
 
 
-def open_image(source: Any) -> Image.Image:
+class _Quiet:
+    """While some picture is being read, Pillow's warnings about it are not shown: the set tells what is wrong with a file.
+
+    One filter that is put in and taken out again: ``warnings.catch_warnings`` restores the whole list, and so brings back other
+    threads' filters or loses them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._filter: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1 or self._filter not in warnings.filters:
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+                self._filter = warnings.filters[0]
+
+    def __exit__(self, *failure: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside and self._filter in warnings.filters:
+                warnings.filters.remove(self._filter)  # type: ignore[attr-defined]
+
+
+_quiet = _Quiet()
+
+
+def open_image(source: Any, *, short: int | None = None) -> Image.Image:
     """A picture in mode ``"L"`` or ``"RGB"`` from a path, a file, bytes-like upload, a Pillow image or a uint8 array.
 
     The EXIF rotation is applied, transparency is laid on white, palettes and CMYK become RGB, 16 bits become 8.
 
+    Parameters
+    ----------
+    short
+        Pixels of the shorter side that are enough. A JPEG then comes halved, quartered or eighthed by its decoder, which takes
+        a fraction of the time, while twice as many remain. Without it every pixel is decoded.
+
     Raises
     ------
     ImageError
-        No image, a folder, broken data, or more than `MOST_PIXELS` pixels.
+        No image, a folder, a pipe, broken data, or more than `MOST_PIXELS` pixels.
     """
     if isinstance(source, Image.Image):
         try:
-            return _plain(source)
+            with _quiet:
+                return _plain(source)
         except Exception as error:  # one that is decoded only now, and broken
             raise ImageError(f"the given Pillow image could not be read: {error}") from None
     if isinstance(source, np.ndarray):
         return _from_array(source)
+    with _reading(source) as opened:
+        if short is not None and opened.format == "JPEG":
+            opened.draft(None, (2 * short, 2 * short))
+        return _plain(opened)
+
+
+def measure(source: str | os.PathLike[str]) -> tuple[int, int]:
+    """(height, width) of what `open_image` makes of a file; the common formats tell without being decoded.
+
+    Raises
+    ------
+    ImageError
+        As `open_image`, as far as the file's head shows it.
+    """
+    with _reading(source) as opened:
+        if opened.format not in _TELLING_FORMATS:
+            return _plain(opened).size[::-1]
+        if opened.format == "PNG" and not any(word in Path(source).read_bytes() for word in (b"eXIf", b"rientation")):
+            return opened.size[::-1]  # Pillow would decode the whole file to learn that it says nothing of a rotation
+        return opened.size if _turn(opened) in _SIDEWAYS else opened.size[::-1]
+
+
+@contextmanager
+def _reading(source: Any) -> Iterator[Image.Image]:
+    """The opened picture, not decoded; whatever happens inside becomes an `ImageError` that names the file."""
     if isinstance(source, bytes | bytearray | memoryview):
         source = io.BytesIO(source)
     if not isinstance(source, str | os.PathLike) and not hasattr(source, "read"):
         raise ImageError(f"{type(source).__name__} was given; expected a path, a file, a Pillow image or a uint8 array")
     name = os.fspath(source) if isinstance(source, str | os.PathLike) else "the given file"
     try:
-        with Image.open(source) as opened:
+        if not hasattr(source, "read") and (odd := what_else(Path(source).stat().st_mode)):
+            raise ImageError(f"{name!r} is {odd}; expected an image file")
+        with _quiet, Image.open(source) as opened:
             _guard(opened.size, name)
-            return _plain(opened)
+            yield opened
     except FileNotFoundError:
         raise ImageError(f"no file {name!r}") from None
-    except IsADirectoryError:
-        raise ImageError(f"{name!r} is a folder; expected an image file") from None
+    except PermissionError:
+        raise ImageError(f"{name!r} may not be read; change its permissions") from None
     except UnidentifiedImageError:
         raise ImageError(
             f"{name!r} is not an image that Pillow can read; expected JPEG, PNG, WebP or the like"
@@ -79,7 +163,19 @@ def open_image(source: Any) -> Image.Image:
         raise ImageError(f"{name!r} could not be read as an image: {error}") from None
 
 
+def what_else(mode: int) -> str:
+    """What a file of that ``st_mode`` is if not a regular one, which alone is safe to open: a pipe waits forever."""
+    if stat.S_ISREG(mode):
+        return ""
+    for is_kind, kind in _KINDS:
+        if is_kind(mode):
+            return kind
+    return "no regular file"
+
+
 def _guard(size: tuple[int, int], name: str) -> None:
+    if 0 in size:
+        raise ImageError(f"{name!r} has {size[0]} × {size[1]} pixels, so there is nothing to see")
     if size[0] * size[1] > MOST_PIXELS:
         raise ImageError(
             f"{name!r} has {size[0]} × {size[1]} pixels; at most {MOST_PIXELS // 1_000_000} million are read. "
@@ -87,8 +183,18 @@ def _guard(size: tuple[int, int], name: str) -> None:
         )
 
 
+def _turn(picture: Image.Image) -> Image.Transpose | None:
+    """How a picture must be turned to stand upright; broken EXIF data say nothing, and leave the pixels as they are."""
+    try:
+        return _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # struct.error, SyntaxError and more, as its bytes are
+        return None
+
+
 def _plain(picture: Image.Image) -> Image.Image:
-    picture = ImageOps.exif_transpose(picture)
+    picture.load()
+    if (turn := _turn(picture)) is not None:
+        picture = picture.transpose(turn)
     if picture.mode.startswith("I") or picture.mode == "F":
         return _from_wide(np.asarray(picture))
     grey = picture.mode in ("1", "L", "LA", "La")
@@ -130,19 +236,10 @@ def fit(picture: Image.Image, spec: InputSpec) -> Image.Image:
 
     Resizing and cropping round as torchvision's presets do, so that outputs equal the reference exactly.
     """
-    _, height, width = spec.size
-    if spec.crop == "squash":
-        return picture.resize((width, height), _FILTERS[spec.interpolation])
-    across, down = picture.size
-    if spec.resize is None:
-        factor = max(height / down, width / across)
-        scaled = (max(width, int(across * factor)), max(height, int(down * factor)))
-    else:
-        short = max(spec.resize, 1)
-        scaled = (short, int(short * down / across)) if across <= down else (int(short * across / down), short)
-    if scaled != picture.size:
-        picture = picture.resize(scaled, _FILTERS[spec.interpolation])
-    left, top = round((scaled[0] - width) / 2.0), round((scaled[1] - height) / 2.0)
+    found = framing((picture.height, picture.width), spec)
+    (height, width), (top, left) = found.input, found.corner
+    if found.scaled != found.size:
+        picture = picture.resize(found.scaled[::-1], _FILTERS[spec.interpolation])
     return picture.crop((left, top, left + width, top + height))
 
 
@@ -157,7 +254,7 @@ def prepare(images: Any, spec: InputSpec) -> Tensor:
     """
     if isinstance(images, Tensor):
         return _from_tensor(images, spec)
-    if _is_one(images):
+    if is_one(images):
         images = [images]
     if not isinstance(images, Iterable):
         raise ImageError(
@@ -170,7 +267,8 @@ def prepare(images: Any, spec: InputSpec) -> Tensor:
     return torch.cat(batches)
 
 
-def _is_one(images: Any) -> bool:
+def is_one(images: Any) -> bool:
+    """Whether what was given is one image, not several; a tensor, which tells by its shape, aside."""
     if isinstance(images, np.ndarray):
         return images.ndim <= 3
     given = str | bytes | bytearray | memoryview | os.PathLike | Image.Image
@@ -205,95 +303,15 @@ def _from_tensor(values: Tensor, spec: InputSpec) -> Tensor:
         raise ImageError(f"a tensor of {values.dtype} was given; expected floats in [0, 1]: tensor.float() / 255")
     if values.dtype in (torch.float16, torch.bfloat16):
         values = values.float()  # few operations know these on the CPU
-    low, high = float(values.min()), float(values.max())
+    low, high = (float(value) for value in values.detach().aminmax())
     if not (low >= -1e-4 and high <= 1 + 1e-4):
         raise ImageError(
             f"a tensor with values from {low:.3g} to {high:.3g} was given; expected [0, 1], not normalised: "
             "the network subtracts its mean itself"
         )
     if tuple(values.shape[2:]) != (height, width):
-        factor = max(height / values.shape[2], width / values.shape[3])
-        scaled = [max(height, round(values.shape[2] * factor)), max(width, round(values.shape[3] * factor))]
-        values = F.interpolate(values, size=scaled, mode="bilinear", antialias=True)
-        top, left = (scaled[0] - height) // 2, (scaled[1] - width) // 2
+        found = framing((values.shape[2], values.shape[3]), spec, tensor=True)
+        values = F.interpolate(values, size=list(found.scaled), mode="bilinear", antialias=True)
+        top, left = found.corner
         values = values[:, :, top : top + height, left : left + width]
     return values.clamp(0, 1)
-
-
-@dataclass(frozen=True)
-class ImageSet(Sequence[Any]):
-    """Images by id, decoded when asked for.
-
-    ``images[3]`` and ``images["chelsea"]`` give a Pillow picture, or the tensor or array it was made of where the set comes
-    from those; ``ids`` and ``labels`` stay the same between runs.
-    """
-
-    ids: tuple[str, ...]
-    labels: tuple[str, ...]
-    openers: tuple[Callable[[], Any], ...] = field(repr=False)
-
-    @classmethod
-    def samples(cls) -> ImageSet:
-        """Real photographs that come with an installed package, offline: two with scikit-learn, more with scikit-image.
-
-        The label is the photograph's subject; the id is the name of its file.
-        """
-        found: list[tuple[str, str, Path]] = []
-        for package, names in _PHOTOGRAPHS.items():
-            spec = importlib.util.find_spec(package)
-            if spec is None or spec.origin is None:
-                continue
-            for name, label in names.items():
-                for path in Path(spec.origin).parent.glob(f"**/{name}"):
-                    found.append((path.stem, label, path))
-        return cls(
-            tuple(stem for stem, _, _ in found),
-            tuple(label for _, label, _ in found),
-            tuple(_opener(path) for _, _, path in found),
-        )
-
-    @classmethod
-    def of(cls, images: Any) -> ImageSet:
-        """Whatever counts as images as a set; opening, and complaining about a broken one, waits until it is asked for.
-
-        The ids are the places in what was given, the labels the files' names where there are any.
-        """
-        if isinstance(images, ImageSet):
-            return images
-        listed = [images] if _is_one(images) or (isinstance(images, Tensor) and images.dim() < 4) else list(images)
-        named = [Path(os.fspath(one)).stem if isinstance(one, str | os.PathLike) else "" for one in listed]
-        ids = tuple(str(number) for number in range(len(listed)))
-        labels = tuple(name or f"image {number}" for name, number in zip(named, ids, strict=True))
-        return cls(ids, labels, tuple(_giver(one) for one in listed))
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, slice):
-            return ImageSet(self.ids[key], self.labels[key], self.openers[key])
-        if isinstance(key, str):
-            if key not in self.ids:
-                raise UnknownNameError(f"no image {key!r}{near(key, self.ids)} the ids are {', '.join(self.ids)}")
-            key = self.ids.index(key)
-        return self.openers[key]()
-
-
-_PHOTOGRAPHS = {
-    "skimage": {
-        "chelsea.png": "a cat",
-        "coffee.png": "an espresso",
-        "astronaut.png": "an astronaut",
-        "rocket.jpg": "a rocket",
-        "motorcycle_left.png": "a motorcycle",
-    },
-    "sklearn": {"flower.jpg": "a flower", "china.jpg": "a temple"},
-}
-
-
-def _opener(path: Path) -> Callable[[], Image.Image]:
-    return lambda: open_image(path)
-
-
-def _giver(one: Any) -> Callable[[], Any]:
-    return lambda: one if isinstance(one, Tensor | np.ndarray) else open_image(one)

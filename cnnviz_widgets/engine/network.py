@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -22,7 +23,15 @@ from .recording import Recording
 from .shadow import recomputed, shadow, unwrapped
 from .tracing import Trace, trace, version
 
-__all__ = ["InputSpec", "Layer", "Layers", "Network", "Unit"]
+__all__ = ["InputSpec", "Layer", "Layers", "Network", "Source", "Unit"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """How a network can be loaded again: what `cnn.load` took, and the `Network.stamp` of the weights that it gave."""
+
+    arguments: Mapping[str, Any]
+    stamp: int
 
 
 class Network:
@@ -75,6 +84,7 @@ class Network:
         self.module = module
         self.input = input if input is not None else InputSpec()
         self.name = name or type(module).__name__
+        self.source: Source | None = None
         self._lock = threading.RLock()
         self._seen: tuple[list[Any], list[Any]] | None = None
         self._trace: Trace

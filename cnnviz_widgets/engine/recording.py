@@ -63,6 +63,7 @@ class Recording:
         self.output: Tensor | None = None
         self._modules = {network.owner(name) for name in self.names} - {""}
         self._values: dict[str, Tensor] = {}
+        self._take: Callable[[str, Tensor], None] | None = None
         self._calls = Calls()
         self._entries = Calls()
         self.cut = "" if self.complete else self.deepest
@@ -156,6 +157,21 @@ class Recording:
                 )
         return values
 
+    def each(self, images: Tensor, take: Callable[[str, Tensor], None]) -> None:
+        """Images (B, C, H, W) in [0, 1] -> ``take(name, output)`` for each layer, the moment that the layer gives it.
+
+        What follows may overwrite an output in place, so ``take`` must be done with it when it returns. Nothing is copied, which
+        makes it the way to reduce many large layers. A layer that the pass does not reach is not told.
+        """
+        if self._closed:
+            raise RuntimeError("this recording is closed; net.recording(names) opens another")
+        self._follow()
+        self._take = take
+        try:
+            self._pass(images)
+        finally:
+            self._take = None
+
     def _pass(self, images: Tensor) -> None:
         self._values = {}
         self.output = None
@@ -180,7 +196,7 @@ class Recording:
         found = dict(tensors_in(output))
         for suffix, tensor in found.items():
             if (name := self.network.root_name + suffix) in self.names:
-                self._values[name] = self._plain(tensor)
+                self._keep(name, tensor)
         scores = next((tensor for tensor in found.values() if tensor.dim() == 2), next(iter(found.values()), None))
         self.output = None if scores is None else self._plain(scores)
 
@@ -215,9 +231,15 @@ class Recording:
             return
         stops = name == self.deepest and not self.complete
         # what follows may overwrite it in place; after the last one nothing follows
-        self._values[name] = self._plain(tensor if stops else tensor.clone())
+        self._keep(name, tensor if stops or self._take is not None else tensor.clone())
         if stops:
             raise _Reached
+
+    def _keep(self, name: str, tensor: Tensor) -> None:
+        if self._take is not None:
+            self._take(name, tensor)
+        else:
+            self._values[name] = self._plain(tensor)
 
     def _plain(self, tensor: Tensor) -> Tensor:
         return tensor.contiguous() if self.layout == "channels-last" else tensor

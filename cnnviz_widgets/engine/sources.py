@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from .errors import UnknownNameError, near
 from .input_spec import InputSpec
-from .network import Network
+from .network import Network, Source
 
 Loaded = tuple[nn.Module, InputSpec, Sequence[str]]
 DEFAULT = "default"
@@ -86,6 +86,10 @@ def load(
     # the names of 1,000 classes do not fit a model built for 10
     if labels is None and network.is_classifier and network.output.channels == len(names):
         network.labels = tuple(names)
+    if weights is not None:  # random ones are never the same again
+        again = DEFAULT if weights == DEFAULT else str(Path(weights).resolve())
+        arguments = {"source": source, "weights": again, "input": network.input, **options}
+        network.source = Source(arguments, network.stamp())
     return network
 
 

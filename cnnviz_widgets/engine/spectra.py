@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .images import ImageSet, prepare
+from .image_set import ImageSet
+from .images import prepare
 from .input_spec import InputSpec
 from .values import Values
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import traitlets
 
-from cnnviz_widgets.engine.images import ImageSet
+from cnnviz_widgets.engine.image_set import ImageSet
 from cnnviz_widgets.engine.layers import Layer, Unit
 from cnnviz_widgets.engine.network import Network
 

@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from cnnviz_widgets.engine import colormaps, display, feature_maps
-from cnnviz_widgets.engine.images import ImageSet, open_image
+from cnnviz_widgets.engine.image_set import ImageSet
+from cnnviz_widgets.engine.images import open_image
 from cnnviz_widgets.engine.layers import Layer, Unit
 from cnnviz_widgets.engine.network import Network
 from cnnviz_widgets.views import BarChart, ImageGrid, ImageUpload

@@ -6,6 +6,8 @@
     FramePlayer  the frames of a run, acknowledged; every frame seen stays reachable; the score curve
     LayerTree    dotted layer names -> a searchable tree, one of them selected
     BarChart     labels and values -> horizontal bars, one of them selected
+    PictureTable pictures with captions, overlays and marks -> rows of them, one selected
+    Histogram    edges and counts -> bars over an axis with marks, one bin selected
     ImageUpload  an image file chosen, dropped or pasted -> its bytes
     Download     a name and bytes -> a file that the browser saves
     Note         a text that comes and goes: information, an error, code to copy
@@ -14,9 +16,23 @@
 from cnnviz_widgets.views.bar_chart import BarChart
 from cnnviz_widgets.views.download import Download
 from cnnviz_widgets.views.frame_player import FramePlayer
+from cnnviz_widgets.views.histogram import Histogram, Mark
 from cnnviz_widgets.views.image_grid import ImageGrid
 from cnnviz_widgets.views.image_upload import ImageUpload
 from cnnviz_widgets.views.layer_tree import LayerTree
 from cnnviz_widgets.views.note import Note
+from cnnviz_widgets.views.picture_table import Cell, PictureTable
 
-__all__ = ["ImageGrid", "FramePlayer", "LayerTree", "BarChart", "ImageUpload", "Download", "Note"]
+__all__ = [
+    "ImageGrid",
+    "FramePlayer",
+    "LayerTree",
+    "BarChart",
+    "PictureTable",
+    "Cell",
+    "Histogram",
+    "Mark",
+    "ImageUpload",
+    "Download",
+    "Note",
+]

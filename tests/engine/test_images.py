@@ -186,7 +186,6 @@ NO_IMAGES = ["truncated.jpg", "truncated.png", "header only.png", "empty.jpg", "
 NO_IMAGES += ["missing", "bytes", "too long a name", "null in the name", "number"]
 
 
-@pytest.mark.filterwarnings("ignore:Truncated File Read")
 @pytest.mark.parametrize("name", NO_IMAGES)
 def test_what_is_no_image_is_told_by_name(name: str, tmp_path: Path) -> None:
     source, told = broken_files(tmp_path)[name]

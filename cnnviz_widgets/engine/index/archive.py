@@ -1,0 +1,184 @@
+"""``Archive``: an index on disk, shard by shard, so that a killed build goes on where it was.
+
+::
+
+    path/<key>/recipe.json             what it was made from, readable
+               images.json             the ids and fingerprints of the images
+               part-000012.safetensors what shard 12 keeps for each image: features and thumbnails; never changed
+               table-000013.safetensors what shards 0 to 12 did to all units; takes the former one's place
+               done.json               written last: which of these count, with length and digest
+
+The key is a digest of the recipe, so another model, other images or other settings have a folder of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnviz_widgets.engine.store import LOCK, Arrays, Folder, Record, StoreError, key_of
+
+from .measuring import Part
+from .roster import Roster
+from .table import Table
+
+SCHEMA = 1
+_RECIPE, _IMAGES, _DONE = "recipe.json", "images.json", "done.json"
+_KEY_LETTERS = 20
+
+
+@dataclass(frozen=True)
+class Done:
+    """Which files of an archive count.
+
+    Attributes
+    ----------
+    shards
+        How many shards are in them, the first ones.
+    images
+        How many images these had, broken ones left out.
+    parts
+        One for each shard.
+    faults
+        Image number -> why it could not be measured.
+    """
+
+    shards: int
+    images: int
+    table: Record
+    parts: tuple[Record, ...]
+    faults: Mapping[int, str]
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain data, fit for JSON."""
+        return {
+            "shards": self.shards,
+            "images": self.images,
+            "table": self.table.to_data(),
+            "parts": [part.to_data() for part in self.parts],
+            "faults": {str(number): reason for number, reason in self.faults.items()},
+        }
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Done:
+        """What `to_data` described."""
+        return cls(
+            int(data["shards"]),
+            int(data["images"]),
+            Record.from_data(data["table"]),
+            tuple(map(Record.from_data, data["parts"])),
+            {int(number): str(reason) for number, reason in data["faults"].items()},
+        )
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The folder of one index.
+
+    Attributes
+    ----------
+    recipe
+        What it is made from: the digests of the network and of the images, and the plan.
+    """
+
+    folder: Folder
+    recipe: Mapping[str, Any]
+
+    @classmethod
+    def at(cls, path: str | Path, recipe: Mapping[str, Any]) -> Archive:
+        """The archive of that recipe below ``path``."""
+        return cls(Folder(Path(path) / key_of(recipe)[:_KEY_LETTERS]), recipe)
+
+    def begin(self, roster: Roster, told: Mapping[str, Any]) -> Done | None:
+        """Write down what it is made from, or find it written; what is done already.
+
+        Parameters
+        ----------
+        told
+            Facts for a reader that are not in the key.
+
+        Raises
+        ------
+        StoreError
+            The folder holds something else, or is damaged.
+        """
+        done = self.done()
+        if done is None:
+            self.folder.write_json(_IMAGES, {"ids": roster.ids, "fingerprints": roster.fingerprints})
+            self.folder.write_json(_RECIPE, {**self.recipe, "told": told})
+        elif _without_told(self.folder.read_json(_RECIPE)) != dict(self.recipe):
+            raise StoreError(f"{str(self.folder.path)!r} holds another index; give another path")
+        kept = {record.name for record in (done.table, *done.parts)} if done else set()
+        self.folder.tidy(kept | {_RECIPE, _IMAGES, _DONE, LOCK})
+        return done
+
+    def done(self) -> Done | None:
+        """What counts; None where nothing does."""
+        data = self.folder.read_json(_DONE)
+        return None if data is None else Done.from_data(data)
+
+    def save(self, before: Done | None, part: Part, table: Table) -> Done:
+        """Add a shard: its part, the table with it, and then the record that both count."""
+        number = before.shards if before else 0
+        kept = self.folder.write_arrays(f"part-{number:06}.safetensors", _part_arrays(part))
+        written = self.folder.write_arrays(f"table-{number + 1:06}.safetensors", table.arrays())
+        done = Done(
+            number + 1,
+            table.images,
+            written,
+            (*(before.parts if before else ()), kept),
+            {**(before.faults if before else {}), **part.faults},
+        )
+        self.folder.write_json(_DONE, done.to_data())
+        if before:
+            (self.folder.path / before.table.name).unlink(missing_ok=True)
+        return done
+
+    def table(self, done: Done) -> Table:
+        """The table, read and compared with its digest."""
+        arrays = self.folder.arrays(done.table, whole=True)
+        return Table.of({name: arrays[name] for name in arrays.names()}, range(done.shards), done.images)
+
+
+def _part_arrays(part: Part) -> dict[str, np.ndarray]:
+    lengths = [len(data) for data in part.thumbnails]
+    return {
+        "numbers": part.numbers,
+        "thumbnails": np.frombuffer(b"".join(part.thumbnails), np.uint8),
+        "ends": np.cumsum(lengths, dtype=np.int64) if lengths else np.zeros(0, np.int64),
+        **{f"features {name}": values for name, values in part.features.items()},
+    }
+
+
+def part_of(arrays: Arrays, name: str) -> np.ndarray:
+    """The features of a layer in a part's file."""
+    return arrays[f"features {name}"]
+
+
+def recipes_in(path: str | Path) -> list[tuple[Path, dict[str, Any]]]:
+    """(folder, recipe) of each index below a path; what can't be read is passed over."""
+    found = []
+    for recipe in sorted(Path(path).glob(f"*/{_RECIPE}")):
+        try:
+            data = Folder(recipe.parent).read_json(_RECIPE)
+        except StoreError:
+            continue
+        if isinstance(data, dict) and data.get("schema") == SCHEMA:
+            found.append((recipe.parent, _without_told(data)))
+    return found
+
+
+def roster_in(folder: Path) -> Roster:
+    """The images of the index in a folder."""
+    data = Folder(folder).read_json(_IMAGES)
+    if data is None:
+        raise StoreError(f"{str(folder)!r} lacks {_IMAGES}; remove it and build again")
+    return Roster(tuple(data["ids"]), tuple(data["fingerprints"]))
+
+
+def _without_told(data: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: value for name, value in (data or {}).items() if name != "told"}

@@ -1,0 +1,89 @@
+"""``queries(index, images) -> Queries``, ``units_for(index, image) -> units``: an image, perhaps of the set, beside the set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from cnnviz_widgets.engine.image_set import ImageSet
+from cnnviz_widgets.engine.images import ImageError
+from cnnviz_widgets.engine.layers import Layer, Unit
+
+from .loading import Batch, batches
+from .measuring import Measuring
+
+if TYPE_CHECKING:
+    from .activation_index import ActivationIndex
+
+
+@dataclass(frozen=True, eq=False)
+class Queries:
+    """Images to look for neighbours of: how they are called, what is known of them, and their features (Q, C)."""
+
+    ids: list[str]
+    labels: list[str]
+    features: npt.NDArray[np.float32]
+
+
+def queries(index: ActivationIndex, given: Any, layer: str, labels: Sequence[str] | None) -> Queries:
+    """What was asked about, with its features: kept ones for ids of the set."""
+    if isinstance(given, str):
+        given = [given]
+    listed = isinstance(given, list | tuple) and bool(given)
+    if listed and all(isinstance(one, str) and one in index.images for one in given):
+        rows = [index.row_of(one) for one in given]
+        own = [index.images.labels[index.images.number(one)] for one in given]
+        features = np.stack([index.parts.feature(layer, row) for row in rows])
+        return Queries(list(given), own if index.images.labelled or labels is None else list(labels), features)
+    queries = ImageSet.of(given)
+    if labels is not None and len(labels) != len(queries):
+        raise ValueError(f"{len(labels)} labels for {len(queries)} queries; give one for each")
+    own = list(queries.labels) if isinstance(given, ImageSet) else [""] * len(queries)
+    names = list(queries.ids) if isinstance(given, ImageSet) else [f"query {n}" for n in range(len(queries))]
+    return Queries(
+        names, own if labels is None else [str(label) for label in labels], _features_of(index, queries, layer)
+    )
+
+
+def _features_of(index: ActivationIndex, queries: ImageSet, layer: str) -> npt.NDArray[np.float32]:
+    """The features of images that are not of the set, as those of the set were made."""
+    found = []
+    for batch in batches(queries, range(len(queries)), index.network.input, index.plan.settings.batch):
+        if batch.faults:
+            raise ImageError(next(iter(batch.faults.values())))
+        maps = index.network.activations(batch.images, layer)[layer]
+        found.append((maps.mean(tuple(range(2, maps.dim()))) if maps.dim() > 2 else maps).float().cpu().numpy())
+    return np.concatenate(found) if found else np.zeros((0, index.network[layer].channels), np.float32)
+
+
+def units_for(index: ActivationIndex, image: Any, layer: str | Layer | None, k: int) -> list[tuple[Unit, float, float]]:
+    """See `ActivationIndex.units_for`."""
+    names = [layer.name for layer in index.network.main_layers] if layer is None else [index.network[layer].name]
+    if layer is not None and not index.holds(names[0]):
+        index.row(index.network[names[0]][0])
+    given = index.images[image] if isinstance(image, str) and image in index.images else image
+    tensor = index.network.prepare(given).float().cpu()[:1]
+    measuring = Measuring(index.network, index.plan, torch.zeros(1, dtype=torch.int32))
+    try:
+        threshold = torch.full((index.plan.units,), torch.iinfo(torch.int64).max)
+        values = measuring.look(Batch(tensor, [0], [0]), threshold).values[0].cpu().numpy().astype(np.float64)
+    finally:
+        measuring.close()
+    found: list[tuple[Unit, float, float]] = []
+    for name in dict.fromkeys(name for name in names if index.holds(name)):
+        start = index.offsets[index.plan.alias.get(name, name)]
+        stop = start + index.network[name].channels
+        mean, squares, seen = (index.rows(column, start, stop) for column in ("mean", "squares", "seen"))
+        deviation = np.sqrt(squares / np.maximum(seen, 1))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            above = np.where(deviation > 0, (values[start:stop] - mean) / deviation, -np.inf)
+        above = np.nan_to_num(above, nan=-np.inf, neginf=-np.inf)
+        best = np.argsort(-above, kind="stable")[:k]
+        found += [(index.network[name][int(at)], float(values[start + at]), float(above[at])) for at in best]
+    found = [one for one in found if np.isfinite(one[2])]
+    return sorted(found, key=lambda one: -one[2])[:k]

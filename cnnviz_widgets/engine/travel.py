@@ -1,0 +1,238 @@
+"""``Ticket.of(network, executor)``: a network on its way to other processes, loaded once in each.
+
+What travels with every piece of work is small: where the network came from and the digest of its weights. A network that `load`
+made is loaded again by name; another one as its structure, pickled without a number in it, and a safetensors file of weights
+that the workers must be able to read. In threads nothing travels at all. That a worker has the same network is checked by the
+digest.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import io
+import pickle
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .input_spec import InputSpec
+from .network import Network
+
+MENDS = (
+    "put it into a file and import it from there, or use threads (concurrent.futures.ThreadPoolExecutor), loky or Dask, which "
+    "take along what a notebook defines"
+)
+
+
+class TravelError(TypeError):
+    """A network, or images, that can't be sent to the workers of an executor."""
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """How a worker comes by a network.
+
+    Attributes
+    ----------
+    source
+        What `load` takes, as sorted pairs, or None.
+    structure
+        The pickled module without its tensors, where there is no source.
+    weights
+        The safetensors file with its tensors.
+    device
+        Where the worker puts it: ``"cpu"``, ``"cuda"``, ``"mps"``.
+    threads
+        torch's threads in a worker process, which decide the last bits.
+    live
+        The network itself, in the process that it comes from.
+    """
+
+    digest: str
+    name: str
+    input: InputSpec
+    device: str
+    threads: int
+    source: tuple[tuple[str, Any], ...] | None = None
+    structure: bytes = b""
+    weights: str = ""
+    live: Network | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    @contextmanager
+    def of(
+        cls,
+        network: Network,
+        executor: Executor | None,
+        *,
+        digest: str,
+        folder: Path | None = None,
+        device: str | None = None,
+        threads: int | None = None,
+    ) -> Iterator[Ticket]:
+        """A ticket, valid inside of the ``with``.
+
+        Parameters
+        ----------
+        folder
+            Where weights are laid for the workers; None: a temporary folder, which only workers on this machine can read.
+
+        Raises
+        ------
+        TravelError
+            The module's class, or something in it, can't be sent to this executor's workers; or the executor forks.
+        """
+        plain = cls(
+            digest=digest,
+            name=network.name,
+            input=network.input,
+            device=device or network.device.type,
+            threads=threads or torch.get_num_threads(),
+            live=network,
+        )
+        if executor is None or isinstance(executor, ThreadPoolExecutor):
+            yield plain
+            return
+        refuse_forks(executor)
+        if network.source is not None and network.stamp() == network.source.stamp:
+            yield replace(plain, source=tuple(sorted(network.source.arguments.items())))
+            return
+        structure, tensors = _without_tensors(network.bare, executor)
+        with tempfile.TemporaryDirectory(prefix="weights-", dir=folder, ignore_cleanup_errors=True) as own:
+            path = Path(own) / "weights.safetensors"
+            save_file({str(number): _plain(tensor) for number, tensor in enumerate(tensors)}, path)
+            yield replace(plain, structure=structure, weights=str(path.resolve()))
+
+    def network(self) -> Network:
+        """The network: the live one at home, elsewhere one that is loaded once.
+
+        Raises
+        ------
+        RuntimeError
+            The worker can't read the weights, has no such device, or comes to another network.
+        """
+        return self.live if self.live is not None else _loaded(self)
+
+    def __hash__(self) -> int:  # options of a source may be lists
+        return hash((self.digest, self.device, self.threads, self.weights))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "live": None}
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return (self.digest, self.device, self.threads, self.weights)
+
+
+@functools.lru_cache(maxsize=2)
+def _loaded(ticket: Ticket) -> Network:
+    torch.set_num_threads(ticket.threads)
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(ticket.device, True):
+        raise RuntimeError(f"a worker has no device {ticket.device!r}; give device='cpu', or workers that have one")
+    if ticket.source is not None:
+        from .sources import load
+
+        network = load(**dict(ticket.source))
+    else:
+        if not Path(ticket.weights).is_file():
+            raise RuntimeError(
+                f"a worker can't read the weights at {ticket.weights!r}; give path= a folder that all workers share"
+            )
+        with safe_open(ticket.weights, "pt") as file:
+            module = _Unpickler(io.BytesIO(ticket.structure), file).load()
+        network = Network(module, ticket.input, name=ticket.name)
+    found = network.digest()
+    if found != ticket.digest:
+        raise RuntimeError(
+            f"a worker loaded {ticket.name} with other weights (digest {found[:12]}, expected {ticket.digest[:12]}); are the "
+            "packages and files there the same as here?"
+        )
+    if ticket.device != network.device.type:
+        network = Network(network.bare.to(ticket.device), network.input, name=network.name)
+    return network
+
+
+def is_process_pool(executor: Executor) -> bool:
+    """Whether an executor pickles as the standard library does, so that what a notebook defines can't travel."""
+    return isinstance(executor, ProcessPoolExecutor) or type(executor).__module__.startswith("mpi4py")
+
+
+def refuse_forks(executor: Executor) -> None:
+    """Raise `TravelError` for a pool whose processes are forked: they hang once torch has used its threads."""
+    context = getattr(executor, "_mp_context", None)
+    if isinstance(executor, ProcessPoolExecutor) and context is not None and context.get_start_method() == "fork":
+        raise TravelError(
+            "the pool forks its processes, which hang once torch has used its threads; give "
+            "ProcessPoolExecutor(2, mp_context=multiprocessing.get_context('spawn'))"
+        )
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().contiguous().clone()
+
+
+def _without_tensors(module: nn.Module, executor: Executor) -> tuple[bytes, list[Tensor]]:
+    """The module pickled without its tensors, and these."""
+    home = [type(part) for part in module.modules() if type(part).__module__ in ("__main__", "__mp_main__")]
+    strict = is_process_pool(executor)
+    if home and strict and getattr(sys.modules["__main__"], "__file__", None) is None:
+        raise TravelError(
+            f"the class {home[0].__name__} is defined in this notebook, so a process pool can't load it; {MENDS}"
+        )
+    kind = type(executor).__name__
+    pickler: Any = pickle.Pickler
+    if not strict and importlib.util.find_spec("cloudpickle") is not None:
+        pickler = importlib.import_module("cloudpickle").Pickler
+    tensors: list[Tensor] = []
+    buffer = io.BytesIO()
+    try:
+        _pickler(pickler)(buffer, tensors).dump(module)
+    except Exception as error:  # pickle raises PicklingError, AttributeError, TypeError and what a __reduce__ raises
+        raise TravelError(
+            f"{type(module).__name__} can't be sent to the workers of {kind}: {error}; {MENDS}"
+        ) from error
+    return buffer.getvalue(), tensors
+
+
+def _pickler(base: Any) -> Any:
+    class Without(base):
+        def __init__(self, buffer: io.BytesIO, tensors: list[Tensor]) -> None:
+            super().__init__(buffer, protocol=pickle.HIGHEST_PROTOCOL)
+            self._tensors = tensors
+            self._numbers: dict[int, int] = {}
+
+        def persistent_id(self, value: Any) -> Any:
+            if not isinstance(value, Tensor):
+                return None
+            if id(value) not in self._numbers:
+                self._numbers[id(value)] = len(self._tensors)
+                self._tensors.append(value)
+            return self._numbers[id(value)], isinstance(value, nn.Parameter), value.requires_grad
+
+    return Without
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, buffer: io.BytesIO, file: Any) -> None:
+        super().__init__(buffer)
+        self._file = file
+        self._made: dict[int, Tensor] = {}
+
+    def persistent_load(self, known: Any) -> Tensor:
+        number, parameter, trains = known
+        if number not in self._made:
+            tensor = self._file.get_tensor(str(number))
+            self._made[number] = nn.Parameter(tensor, requires_grad=trains) if parameter else tensor
+        return self._made[number]

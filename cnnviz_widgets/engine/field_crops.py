@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from .framing import Framing, Span
 from .layers import Unit
@@ -46,8 +48,8 @@ class Window:
 def window(fields: ReceptiveFields, unit: Unit) -> Window:
     """The window of a unit at a position; without a position, that of the whole image.
 
-    The full size of a field that the border cuts is that of the position nearest to the middle which lies at the same phase of
-    the layer's step over the input.
+    Where the border cuts a field, its ends are those of fields further in, moved by the layer's step over the input; so a field
+    larger than the image has its full size, too.
     """
     field = fields[unit]
     index, (height, width) = unit.index, fields.input_size
@@ -65,32 +67,25 @@ def window(fields: ReceptiveFields, unit: Unit) -> Window:
 
 
 def _full(fields: ReceptiveFields, unit: Unit) -> Box | None:
-    """The box of a cut field as it would be without a border; None where no position of the layer shows it."""
-    periods = fields.period(unit.channel)
-    index = unit.index
-    if periods is None or index is None:
+    """The box of a cut field as it would be without a border; None where some end of it is not known."""
+    periods, ends, index = fields.period(unit.channel), fields.ends(unit.channel), unit.index
+    if periods is None or ends is None or index is None:
         return None
-    like, shift = [], []
-    for at, size, period in zip(index, unit.layer.positions, periods, strict=True):
-        place, moved = _alike(at, size, period)
-        like.append(place)
-        shift.append(moved)
-    reference = fields[unit.layer[(unit.channel, *like)]]
-    if reference.status != "exact":
-        return None
-    top, left, bottom, right = reference.box
-    return top + shift[0], left + shift[1], bottom + shift[0], right + shift[1]
+    (height, width), (rows, columns) = fields.input_size, ends
+    down = _span(index[0], rows, periods[0], height)
+    across = _span(index[1], columns, periods[1], width)
+    return None if down is None or across is None else (down[0], across[0], down[1], across[1])
 
 
-def _alike(at: int, size: int, period: Period) -> tuple[int, int]:
-    """The position nearest to the middle at the same phase, and how many pixels the field at ``at`` lies beyond its field."""
-    middle = size // 2
-    steps = round((at - middle) / period.positions)
-    place = at - steps * period.positions
-    if not 0 <= place < size:
-        place += period.positions if place < 0 else -period.positions
-        steps = (at - place) // period.positions
-    return place, steps * period.pixels
+def _span(at: int, ends: Tensor, period: Period, size: int) -> tuple[int, int] | None:
+    """First and last row or column of the field at ``at``, read off positions at its phase where the border does not cut them."""
+    alike = torch.arange(at % period.positions, len(ends), period.positions)
+    first, last = ends[alike].unbind(1)
+    begins, stops = alike[first > 0], alike[last < size]
+    if not len(begins) or not len(stops):
+        return None
+    moved = [(at - int(where[0])) // period.positions * period.pixels for where in (begins, stops)]
+    return int(ends[begins[0], 0]) + moved[0], int(ends[stops[0], 1]) + moved[1]
 
 
 @dataclass(frozen=True, eq=False)

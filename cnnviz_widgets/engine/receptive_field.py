@@ -135,6 +135,17 @@ class ReceptiveFields:
 
     def period(self, channel: int) -> tuple[Period, Period] | None:
         """How rows and columns of the map step over the input; None where they do not keep a step."""
+        ends = self.ends(channel)
+        if ends is None:
+            return None
+        down, across = map(_period, ends)
+        return None if down is None or across is None else (down, across)
+
+    def ends(self, channel: int) -> tuple[Tensor, Tensor] | None:
+        """(H, 2) rows and (W, 2) columns [first, last) that a channel sees from the middle column, and from the middle row.
+
+        None where it sees all of them, or the layer has no rows and columns.
+        """
         if self.marks.unknown or len(self.layer.positions) != 2:
             return None
         marks = self.marks.each(lambda part: part[0].select(self.layer.channel_axis, channel))
@@ -142,9 +153,7 @@ class ReceptiveFields:
         middle = [size // 2 for size in self.layer.positions]
         if whole[middle[0], middle[1]]:
             return None
-        down = _period(boxes[:, middle[1], 0::2])
-        across = _period(boxes[middle[0], :, 1::2])
-        return None if down is None or across is None else (down, across)
+        return boxes[:, middle[1], 0::2], boxes[middle[0], :, 1::2]
 
 
 def receptive_field(network: Network, unit: Unit) -> ReceptiveField:

@@ -10,6 +10,7 @@ const AXIS_HEIGHT = 28;
 const TOP_MARGIN = 10;
 const RIGHT_MARGIN = 8;
 const LABEL_ROW = 22;
+const TICK_GAP = 12;
 const MARK_REACH = 4;
 const PAGE_BINS = 10;
 
@@ -212,23 +213,31 @@ class HistogramView {
     }).filter((node) => node !== null);
   }
 
+  /**
+   * Round values with the places of their texts, which stay within the view.
+   * @param {number} most parts that the axis is divided into
+   */
+  ticks(most) {
+    const { low, high } = this.plot;
+    const step = niceStep(high - low, most);
+    const digits = digitsFor(Math.max(Math.abs(low), Math.abs(high)), step);
+    const values = multiples(low, high, step);
+    return (values.length ? values : [low]).map((value) => {
+      const [at, text] = [placeOf(this.plot, value), formatNumber(value, digits)];
+      const width = this.textWidth(text);
+      return { at, text, width, left: Math.max(0, Math.min(at - width / 2, this.width - width - 1)) };
+    });
+  }
+
   axisNodes() {
-    const { left, right, bottom, low, high } = this.plot;
-    const span = high - low;
-    let ticks = [];
-    let texts = [];
-    for (let most = Math.min(8, Math.max(1, Math.floor((right - left) / 60))); most >= 1; most--) {
-      const step = niceStep(span, most);
-      ticks = multiples(low, high, step);
-      texts = ticks.map((value) => formatNumber(value, digitsFor(Math.max(Math.abs(low), Math.abs(high)), step)));
-      const widest = Math.max(0, ...texts.map((text) => this.textWidth(text)));
-      if (widest + 14 <= (step / span) * (right - left)) break;
-    }
-    return [this.node("axis", { left, top: bottom, width: right - left }), ...ticks.flatMap((value, i) => {
-      const [at, wide] = [placeOf(this.plot, value), this.textWidth(texts[i])];
-      const start = Math.min(Math.max(at - wide / 2, 0), this.width - wide - 1);
-      return [this.node("tick", { left: at - 0.5, top: bottom }), this.node("value", { left: start, top: bottom + 6 }, texts[i])];
-    })];
+    const { left, right, bottom } = this.plot;
+    let most = Math.min(8, Math.max(1, Math.floor((right - left) / 60)));
+    const clear = (ticks) => ticks.every((tick, i) => i === 0 || tick.left >= ticks[i - 1].left + ticks[i - 1].width + TICK_GAP);
+    while (most > 1 && !clear(this.ticks(most))) most -= 1;
+    return [this.node("axis", { left, top: bottom, width: right - left }), ...this.ticks(most).flatMap((tick) => [
+      this.node("tick", { left: tick.at - 0.5, top: bottom }),
+      this.node("value", { left: tick.left, top: bottom + 6 }, tick.text),
+    ])];
   }
 
   /**

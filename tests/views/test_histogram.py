@@ -273,8 +273,9 @@ def test_ticks_are_round_numbers_at_their_places(show, edges, step, some):
 
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [160, 300, 420, 800])
-def test_texts_of_the_axis_do_not_touch(show, width):
-    shown = show(histogram([1] * 64, edges=np.linspace(-1234.5, 987.6, 65)))
+@pytest.mark.parametrize(("low", "high"), [(-1234.5, 987.6), (123456.1, 123456.9)])
+def test_texts_of_the_axis_do_not_touch(show, low, high, width):
+    shown = show(histogram([1] * 64, edges=np.linspace(low, high, 65)))
     shown.page.set_viewport_size({"width": width, "height": 900})
     drawn(shown)
     shown.frames(3)

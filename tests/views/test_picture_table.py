@@ -207,13 +207,13 @@ def test_tiny_pictures_are_crisp(show):
 @pytest.mark.browser
 def test_a_box_frames_its_part_of_the_picture_from_outside(show):
     pixels = np.full((100, 200, 3), GREY, np.uint8)
-    pixels[25:75, 50:150] = (255, 0, 0)
+    pixels[20:60, 100:180] = (255, 0, 0)
     view = PictureTable()
-    view.show([Cell(png(pixels), box=(0.25, 0.25, 0.75, 0.75))], side=200)
+    view.show([Cell(png(pixels), box=(0.2, 0.5, 0.6, 0.9))], side=200)
     shown = drawn(show(view))
     seen, box = screen(shown), place(shown, PICTURE)
-    top, left = round(box["y"]) + 25, round(box["x"]) + 50
-    bottom, right = top + 50, left + 100
+    top, left = round(box["y"]) + 20, round(box["x"]) + 100
+    bottom, right = top + 40, left + 80
     assert (seen[top:bottom, left:right] == (255, 0, 0)).all()
     for distance, color in [(1, 255), (2, 255), (3, 0), (4, 0)]:
         for row in (top - distance, bottom + distance - 1):

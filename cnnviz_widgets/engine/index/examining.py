@@ -28,7 +28,7 @@ from .loading import default_workers
 from .matches import Match
 
 if TYPE_CHECKING:
-    from .activation_index import ActivationIndex
+    from .answers import Answers
 
 TOLERANCE = 1e-3
 """By which share of its size, or of the unit's deviation, an activation may differ: other batches round otherwise."""
@@ -90,7 +90,7 @@ class _Opened:
     fault: str
 
 
-def examine(index: ActivationIndex, unit: Unit, matches: Sequence[Match]) -> list[Sighting]:
+def examine(index: Answers, unit: Unit, matches: Sequence[Match]) -> list[Sighting]:
     """Measure matches of a unit again."""
     if not matches:
         return []
@@ -117,7 +117,7 @@ def examine(index: ActivationIndex, unit: Unit, matches: Sequence[Match]) -> lis
     return found
 
 
-def _open(index: ActivationIndex, id: str) -> _Opened:
+def _open(index: Answers, id: str) -> _Opened:
     images, spec = index.images, index.network.input
     try:
         place = images.number(id)

@@ -101,7 +101,7 @@ class Measuring:
             yield done
         part.numbers = np.array(numbers, np.int64)
         for name, layer in self._features.items():
-            kept = torch.cat(features[name]) if features[name] else torch.zeros(0, layer.channels)
+            kept = torch.cat(features[name]) if features[name] else torch.zeros(0, self.plan.width(layer))
             part.features[name] = kept.numpy()
         table.shards = frozenset([number])
         yield part
@@ -167,8 +167,7 @@ class _Looked:
             self._reduce(self._measuring._layers[name], tensor)
         if (kept := self._measuring._features.get(name)) is not None:
             maps = _channels_first(kept, tensor)
-            pooled = maps.mean(tuple(range(2, maps.dim()))) if maps.dim() > 2 else maps
-            self.features[name] = pooled.float().cpu()
+            self.features[name] = plan.features_of(kept, maps).cpu()
 
     def _reduce(self, layer: Layer, tensor: Tensor) -> None:
         if tuple(tensor.shape) != (len(self.values), *layer.shape):

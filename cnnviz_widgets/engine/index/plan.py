@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cnnviz_widgets.engine.layers import Layer
 from cnnviz_widgets.engine.network import Network
@@ -65,7 +66,9 @@ class Plan:
     left_out
         Layer name -> why it can't be measured.
     features
-        The layers whose pooled features are kept.
+        The layers whose features are kept: for each channel the mean over its map.
+    flat
+        Names of those that are kept as they are, position by position, for so the network's last dense layer takes them.
     """
 
     settings: Settings
@@ -73,6 +76,7 @@ class Plan:
     alias: Mapping[str, str] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     features: tuple[Layer, ...] = ()
+    flat: tuple[str, ...] = ()
 
     @property
     def units(self) -> int:
@@ -105,6 +109,7 @@ class Plan:
             "alias": dict(self.alias),
             "left_out": dict(self.left_out),
             "features": [_layer_data(layer) for layer in self.features],
+            "flat": list(self.flat),
         }
 
     @classmethod
@@ -112,7 +117,17 @@ class Plan:
         """The plan that `to_data` described."""
         settings = Settings(**{name: data[name] for name in ("k", "pool", "batch", "shard")})
         layers, features = (tuple(map(_layer, data[name])) for name in ("layers", "features"))
-        return cls(settings, layers, data["alias"], data["left_out"], features)
+        return cls(settings, layers, data["alias"], data["left_out"], features, tuple(data["flat"]))
+
+    def features_of(self, layer: Layer, maps: Tensor) -> Tensor:
+        """What is kept of a layer's output (B, C, ...), channels first: (B, C), or all of it in a row."""
+        if layer.name in self.flat:
+            return maps.flatten(1).float()
+        return (maps.mean(tuple(range(2, maps.dim()))) if maps.dim() > 2 else maps).float()
+
+    def width(self, layer: Layer) -> int:
+        """How many features of a layer are kept."""
+        return math.prod(layer.shape) if layer.name in self.flat else layer.channels
 
 
 def _layer_data(layer: Layer) -> list[Any]:
@@ -163,7 +178,16 @@ def plan(
         raise ValueError(
             f"the layer {lost.name!r} gives no features: {seen.get(lost.name, ('', 'it was not reached'))[1]}"
         )
-    return Plan(settings, tuple(measured), alias, left_out, tuple(usable))
+    flat = tuple(layer.name for layer in usable if _enters_flat(network, layer))
+    return Plan(settings, tuple(measured), alias, left_out, tuple(usable), flat)
+
+
+def _enters_flat(network: Network, layer: Layer) -> bool:
+    """Whether the last dense layer takes every position of this one as a feature of its own."""
+    if layer != network.last_hidden or math.prod(layer.positions) == 1:
+        return False
+    dense = dict(network.bare.named_modules()).get(network.owner(network.output.name))
+    return isinstance(dense, nn.Linear) and dense.in_features == math.prod(layer.shape)
 
 
 def _layers(network: Network, given: Sequence[str | Layer] | str | Layer) -> list[Layer]:

@@ -18,7 +18,7 @@ from .loading import Batch, batches
 from .measuring import Measuring
 
 if TYPE_CHECKING:
-    from .activation_index import ActivationIndex
+    from .answers import Answers
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class Queries:
     features: npt.NDArray[np.float32]
 
 
-def queries(index: ActivationIndex, given: Any, layer: str, labels: Sequence[str] | None) -> Queries:
+def queries(index: Answers, given: Any, layer: str, labels: Sequence[str] | None) -> Queries:
     """What was asked about, with its features: kept ones for ids of the set."""
     if isinstance(given, str):
         given = [given]
@@ -50,19 +50,19 @@ def queries(index: ActivationIndex, given: Any, layer: str, labels: Sequence[str
     )
 
 
-def _features_of(index: ActivationIndex, queries: ImageSet, layer: str) -> npt.NDArray[np.float32]:
+def _features_of(index: Answers, queries: ImageSet, layer: str) -> npt.NDArray[np.float32]:
     """The features of images that are not of the set, as those of the set were made."""
     found = []
     for batch in batches(queries, range(len(queries)), index.network.input, index.plan.settings.batch):
         if batch.faults:
             raise ImageError(next(iter(batch.faults.values())))
         maps = index.network.activations(batch.images, layer)[layer]
-        found.append((maps.mean(tuple(range(2, maps.dim()))) if maps.dim() > 2 else maps).float().cpu().numpy())
-    return np.concatenate(found) if found else np.zeros((0, index.network[layer].channels), np.float32)
+        found.append(index.plan.features_of(index.network[layer], maps).cpu().numpy())
+    return np.concatenate(found) if found else np.zeros((0, index.plan.width(index.network[layer])), np.float32)
 
 
-def units_for(index: ActivationIndex, image: Any, layer: str | Layer | None, k: int) -> list[tuple[Unit, float, float]]:
-    """See `ActivationIndex.units_for`."""
+def units_for(index: Answers, image: Any, layer: str | Layer | None, k: int) -> list[tuple[Unit, float, float]]:
+    """See `Answers.units_for`."""
     names = [layer.name for layer in index.network.main_layers] if layer is None else [index.network[layer].name]
     if layer is not None and not index.holds(names[0]):
         index.row(index.network[names[0]][0])

@@ -25,6 +25,7 @@ from .engine.ascent import Ascent, Frame, ascend
 from .engine.best import maximize
 from .engine.image_set import ImageSet
 from .engine.images import ImageError
+from .engine.index import ActivationIndex, Match
 from .engine.knobs import knob
 from .engine.network import InputSpec, Layer, Network, Unit
 from .engine.origin import Origin, origin
@@ -36,15 +37,25 @@ from .engine.values import Values
 
 __version__ = version("cnnviz_widgets")
 
-_PANELS = ("ActivationPanel", "FilterPanel", "MaximizationPanel", "Panel", "Selection")
+_PANELS = (
+    "ActivationPanel",
+    "FilterPanel",
+    "MaximizationPanel",
+    "NeighborsPanel",
+    "Panel",
+    "Selection",
+    "TopImagesPanel",
+)
 
 __all__ = [
+    "ActivationIndex",
     "Ascent",
     "Frame",
     "ImageError",
     "ImageSet",
     "InputSpec",
     "Layer",
+    "Match",
     "Network",
     "Origin",
     "Recipe",

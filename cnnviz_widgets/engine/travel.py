@@ -3,16 +3,17 @@
 What travels with every piece of work is small: where the network came from and the digest of its weights. A network that `load`
 made is loaded again by name; another one as its structure, pickled without a number in it, and a safetensors file of weights
 that the workers must be able to read. In threads nothing travels at all. That a worker has the same network is checked by the
-digest.
+digests of weights and structure.
 """
 
 from __future__ import annotations
 
-import functools
+import hashlib
 import importlib
 import importlib.util
 import io
 import pickle
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -23,12 +24,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .input_spec import InputSpec
+from .keeping import Kept
 from .network import Network
+from .store import StoreError
 
 MENDS = (
     "put it into a file and import it from there, or use threads (concurrent.futures.ThreadPoolExecutor), loky or Dask, which "
@@ -46,6 +49,8 @@ class Ticket:
 
     Attributes
     ----------
+    digest, parts
+        Of the weights and preprocessing, and of what the module is made of; see `structure_of`.
     source
         What `load` takes, as sorted pairs, or None.
     structure
@@ -61,6 +66,7 @@ class Ticket:
     """
 
     digest: str
+    parts: str
     name: str
     input: InputSpec
     device: str
@@ -93,9 +99,12 @@ class Ticket:
         ------
         TravelError
             The module's class, or something in it, can't be sent to this executor's workers; or the executor forks.
+        StoreError
+            The weights can't be written.
         """
         plain = cls(
             digest=digest,
+            parts=structure_of(network.bare),
             name=network.name,
             input=network.input,
             device=device or network.device.type,
@@ -111,9 +120,9 @@ class Ticket:
             return
         structure, tensors = _without_tensors(network.bare, executor)
         with tempfile.TemporaryDirectory(prefix="weights-", dir=folder, ignore_cleanup_errors=True) as own:
-            path = Path(own) / "weights.safetensors"
-            save_file({str(number): _plain(tensor) for number, tensor in enumerate(tensors)}, path)
-            yield replace(plain, structure=structure, weights=str(path.resolve()))
+            path = Path(own).resolve() / "weights.safetensors"
+            _lay(tensors, path)
+            yield replace(plain, structure=structure, weights=str(path))
 
     def network(self) -> Network:
         """The network: the live one at home, elsewhere one that is loaded once.
@@ -123,7 +132,10 @@ class Ticket:
         RuntimeError
             The worker can't read the weights, has no such device, or comes to another network.
         """
-        return self.live if self.live is not None else _loaded(self)
+        if self.live is not None:
+            return self.live
+        torch.set_num_threads(self.threads)  # in each thread of a worker
+        return _LOADED.get(self, lambda: _load(self))
 
     def __hash__(self) -> int:  # options of a source may be lists
         return hash((self.digest, self.device, self.threads, self.weights))
@@ -135,9 +147,15 @@ class Ticket:
         return (self.digest, self.device, self.threads, self.weights)
 
 
-@functools.lru_cache(maxsize=2)
-def _loaded(ticket: Ticket) -> Network:
-    torch.set_num_threads(ticket.threads)
+def _one(network: Network) -> int:
+    return 1
+
+
+_LOADED: Kept[Network] = Kept(_one, most=2)
+"""The networks of this worker, one loading each, whatever the number of its threads."""
+
+
+def _load(ticket: Ticket) -> Network:
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available.get(ticket.device, True):
         raise RuntimeError(f"a worker has no device {ticket.device!r}; give device='cpu', or workers that have one")
@@ -153,12 +171,15 @@ def _loaded(ticket: Ticket) -> Network:
         with safe_open(ticket.weights, "pt") as file:
             module = _Unpickler(io.BytesIO(ticket.structure), file).load()
         network = Network(module, ticket.input, name=ticket.name)
-    found = network.digest()
-    if found != ticket.digest:
-        raise RuntimeError(
-            f"a worker loaded {ticket.name} with other weights (digest {found[:12]}, expected {ticket.digest[:12]}); are the "
-            "packages and files there the same as here?"
-        )
+    for what, found, expected in (
+        ("weights", network.digest(), ticket.digest),
+        ("parts", structure_of(network.bare), ticket.parts),
+    ):
+        if found != expected:
+            raise RuntimeError(
+                f"a worker loaded {ticket.name} with other {what} (digest {found[:12]}, expected {expected[:12]}); are the "
+                "packages and files there the same as here, and was the network left as it was loaded?"
+            )
     if ticket.device != network.device.type:
         network = Network(network.bare.to(ticket.device), network.input, name=network.name)
     return network
@@ -169,14 +190,44 @@ def is_process_pool(executor: Executor) -> bool:
     return isinstance(executor, ProcessPoolExecutor) or type(executor).__module__.startswith("mpi4py")
 
 
+def pickler_for(executor: Executor) -> Any:
+    """The class that pickles as an executor does, or as near as can be told."""
+    if not is_process_pool(executor) and importlib.util.find_spec("cloudpickle") is not None:
+        return importlib.import_module("cloudpickle").Pickler
+    return pickle.Pickler
+
+
+def structure_of(module: nn.Module) -> str:
+    """A SHA-256 over the names, classes and settings of a module's parts, which decide what it computes beside its weights.
+
+    Not over the code of its classes, nor over attributes that a part does not print.
+    """
+    told = hashlib.sha256()
+    for name, part in module.named_modules(remove_duplicate=False):
+        settings = re.sub(r" at 0x[0-9a-fA-F]+", "", part.extra_repr())
+        told.update(repr((name, type(part).__qualname__, settings)).encode())
+    return told.hexdigest()
+
+
 def refuse_forks(executor: Executor) -> None:
     """Raise `TravelError` for a pool whose processes are forked: they hang once torch has used its threads."""
-    context = getattr(executor, "_mp_context", None)
-    if isinstance(executor, ProcessPoolExecutor) and context is not None and context.get_start_method() == "fork":
+    context: Any = getattr(executor, "_mp_context", None) or getattr(executor, "_context", None)  # loky's
+    if hasattr(context, "get_start_method") and context.get_start_method() == "fork":
         raise TravelError(
             "the pool forks its processes, which hang once torch has used its threads; give "
             "ProcessPoolExecutor(2, mp_context=multiprocessing.get_context('spawn'))"
         )
+
+
+def _lay(tensors: list[Tensor], path: Path) -> None:
+    try:
+        save_file({str(number): _plain(tensor) for number, tensor in enumerate(tensors)}, path)
+    except (OSError, SafetensorError) as error:
+        raise StoreError(
+            f"the weights for the workers can't be written to {str(path)!r}: {error}; give path= a folder with room"
+        ) from error
+    except (KeyError, ValueError, RuntimeError, NotImplementedError) as error:  # as of sparse or quantized ones
+        raise TravelError(f"the weights can't be sent to workers: {error}; use threads instead") from error
 
 
 def _plain(tensor: Tensor) -> Tensor:
@@ -186,19 +237,15 @@ def _plain(tensor: Tensor) -> Tensor:
 def _without_tensors(module: nn.Module, executor: Executor) -> tuple[bytes, list[Tensor]]:
     """The module pickled without its tensors, and these."""
     home = [type(part) for part in module.modules() if type(part).__module__ in ("__main__", "__mp_main__")]
-    strict = is_process_pool(executor)
-    if home and strict and getattr(sys.modules["__main__"], "__file__", None) is None:
+    if home and is_process_pool(executor) and getattr(sys.modules["__main__"], "__file__", None) is None:
         raise TravelError(
             f"the class {home[0].__name__} is defined in this notebook, so a process pool can't load it; {MENDS}"
         )
     kind = type(executor).__name__
-    pickler: Any = pickle.Pickler
-    if not strict and importlib.util.find_spec("cloudpickle") is not None:
-        pickler = importlib.import_module("cloudpickle").Pickler
     tensors: list[Tensor] = []
     buffer = io.BytesIO()
     try:
-        _pickler(pickler)(buffer, tensors).dump(module)
+        _pickler(pickler_for(executor))(buffer, tensors).dump(module)
     except Exception as error:  # pickle raises PicklingError, AttributeError, TypeError and what a __reduce__ raises
         raise TravelError(
             f"{type(module).__name__} can't be sent to the workers of {kind}: {error}; {MENDS}"
@@ -219,7 +266,10 @@ def _pickler(base: Any) -> Any:
             if id(value) not in self._numbers:
                 self._numbers[id(value)] = len(self._tensors)
                 self._tensors.append(value)
-            return self._numbers[id(value)], isinstance(value, nn.Parameter), value.requires_grad
+            # the order of its values in memory decides the last bits, too
+            last = value.dim() == 4 and not value.is_contiguous()
+            last = last and value.is_contiguous(memory_format=torch.channels_last)
+            return self._numbers[id(value)], isinstance(value, nn.Parameter), value.requires_grad, last
 
     return Without
 
@@ -231,8 +281,9 @@ class _Unpickler(pickle.Unpickler):
         self._made: dict[int, Tensor] = {}
 
     def persistent_load(self, known: Any) -> Tensor:
-        number, parameter, trains = known
+        number, parameter, trains, last = known
         if number not in self._made:
             tensor = self._file.get_tensor(str(number))
+            tensor = tensor.contiguous(memory_format=torch.channels_last) if last else tensor
             self._made[number] = nn.Parameter(tensor, requires_grad=trains) if parameter else tensor
         return self._made[number]

@@ -5,5 +5,15 @@ from ._selection import Selection
 from .activations import ActivationPanel
 from .filters import FilterPanel
 from .maximization import MaximizationPanel
+from .neighbors import NeighborsPanel
+from .top_images import TopImagesPanel
 
-__all__ = ["ActivationPanel", "FilterPanel", "MaximizationPanel", "Panel", "Selection"]
+__all__ = [
+    "ActivationPanel",
+    "FilterPanel",
+    "MaximizationPanel",
+    "NeighborsPanel",
+    "Panel",
+    "Selection",
+    "TopImagesPanel",
+]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from cnnviz_widgets.engine import recipes
+from cnnviz_widgets.engine.index import ActivationIndex
 from cnnviz_widgets.engine.layers import Unit
 from cnnviz_widgets.engine.network import Network
 from cnnviz_widgets.engine.recipes import Recipe
@@ -18,6 +20,14 @@ def unit_code(unit: Unit, network: Network) -> str:
         return f"net.unit({label!r})"
     where = (unit.position,) if isinstance(unit.position, str) else unit.position or ()
     return f"net[{unit.layer.name!r}][{', '.join(map(repr, (unit.channel, *where)))}]"
+
+
+def index_code(index: ActivationIndex | None, path: str | Path | None, features: str = "") -> str:
+    """The line that gives the index of ``images``."""
+    if index is not None and index.path is not None:
+        return f"index = cnn.ActivationIndex.open({str(index.path.parent)!r}, net, images)"
+    kept = f", path={str(path)!r}" if path is not None else ""
+    return f"index = cnn.ActivationIndex.build(net, images{kept}{features})"
 
 
 def maximizing(goal: str, made: Sequence[Recipe], copies: int, before: Sequence[str] = ()) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import traitlets
 
 from cnnviz_widgets.engine.image_set import ImageSet
+from cnnviz_widgets.engine.index import ActivationIndex
 from cnnviz_widgets.engine.layers import Layer, Unit
 from cnnviz_widgets.engine.network import Network
 
@@ -24,6 +25,8 @@ class Selection(traitlets.HasTraits):
         An `ImageSet`; whatever counts as images becomes one.
     image
         The chosen image: an id of ``images``, or an image of its own, as an upload is; None without images.
+    index
+        The `ActivationIndex` of ``images``, complete or growing; None without one, and when network or images change.
 
     Examples
     --------
@@ -41,6 +44,7 @@ class Selection(traitlets.HasTraits):
     unit = traitlets.Instance(Unit)
     image = traitlets.Any(None, allow_none=True)
     images = traitlets.Any()
+    index = traitlets.Instance(ActivationIndex, allow_none=True)
 
     def __init__(self, network: Network, images: Any = ()) -> None:
         _check_network(network)
@@ -55,8 +59,14 @@ class Selection(traitlets.HasTraits):
         )
 
     @classmethod
-    def of(cls, network: Network, images: Any = (), selection: Selection | None = None) -> Selection:
-        """The selection to look at: the given one, with other images where some are given, else a new one.
+    def of(
+        cls,
+        network: Network,
+        images: Any = (),
+        selection: Selection | None = None,
+        index: ActivationIndex | None = None,
+    ) -> Selection:
+        """The selection to look at: the given one, with other images or another index where some are given, else a new one.
 
         Raises
         ------
@@ -64,8 +74,14 @@ class Selection(traitlets.HasTraits):
             No `Network`, or another one than the given selection's.
         """
         _check_network(network)
+        if index is not None and not isinstance(index, ActivationIndex):
+            raise TypeError(
+                f"{type(index).__name__} was given as an index; expected cnn.ActivationIndex.build(net, images), or images=..."
+            )
         if selection is None:
-            return cls(network, images)
+            made = cls(network, images if index is None else index.images)
+            made.index = index
+            return made
         if selection.network is not network:
             raise ValueError(
                 f"the selection looks at another network, {selection.network.name}; set selection.network = net for all "
@@ -73,11 +89,27 @@ class Selection(traitlets.HasTraits):
             )
         if len(collection := ImageSet.of(images)):
             selection.images = collection
+        if index is not None:
+            selection.index = index
         return selection
 
     @traitlets.validate("images")
     def _as_images(self, proposal: Any) -> ImageSet:
         return ImageSet.of(proposal["value"])
+
+    @traitlets.validate("index")
+    def _known_index(self, proposal: Any) -> ActivationIndex | None:
+        index = proposal["value"]
+        if index is not None and index.network is not self.network:
+            raise traitlets.TraitError(
+                f"the index is one of {index.network.name}, the selection looks at {self.network.name}; give both one network"
+            )
+        return index
+
+    @traitlets.observe("index")
+    def _index_changed(self, change: Any) -> None:
+        if change["new"] is not None and change["new"].images is not self.images:
+            self.images = change["new"].images
 
     @traitlets.validate("layer")
     def _known_layer(self, proposal: Any) -> Layer:
@@ -103,11 +135,14 @@ class Selection(traitlets.HasTraits):
     @traitlets.observe("network")
     def _network_changed(self, change: Any) -> None:
         if change["old"] is not traitlets.Undefined and change["old"] is not None:
+            self.index = None
             self.unit = change["new"].main_layers[0][0]
 
     @traitlets.observe("images")
     def _images_changed(self, change: Any) -> None:
         if change["old"] is not traitlets.Undefined:
+            if self.index is not None and self.index.images is not self.images:
+                self.index = None
             self.image = self.images.ids[0] if len(self.images) else None
 
 

@@ -202,9 +202,10 @@ class HistogramView {
     const { plot } = this;
     return Array.from(counts, (count, i) => {
       if (count === 0) return null;
+      const ends = [placeOf(plot, edges[i]), placeOf(plot, edges[i + 1])];
+      const gap = ends[1] - ends[0] >= 4 ? 1 : 0;
       // On whole pixels, so that no seams are seen between them.
-      const [left, right] = [Math.round(placeOf(plot, edges[i])), Math.round(placeOf(plot, edges[i + 1]))];
-      const gap = right - left >= 4 ? 1 : 0;
+      const [left, right] = ends.map(Math.round);
       // One image among many thousands is still one.
       const height = Math.max(2, this.heightOf(count, most));
       const node = this.node("bar", { left, width: Math.max(1, right - left - gap), top: plot.bottom - height, height });

@@ -7,13 +7,16 @@
                part-000012.safetensors what shard 12 keeps for each image: features and thumbnails; never changed
                table-000013.safetensors what shards 0 to 12 did to all units; takes the former one's place
                done.json               written last: which of these count, with length and digest
+               lock                    held while a process builds
 
-The key is a digest of the recipe, so another model, other images or other settings have a folder of their own.
+The key is a digest of the recipe, so another model, other images or other settings have a folder of their own. Whatever is read
+is compared with a digest: a part and the table with that in ``done.json``, ``done.json`` with its own, the recipe with the key,
+the images with the recipe.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +27,7 @@ from cnnviz_widgets.engine.store import LOCK, Arrays, Folder, Record, StoreError
 
 from .measuring import Part
 from .roster import Roster
-from .table import Table
+from .table import COLUMNS, Table
 
 SCHEMA = 1
 _RECIPE, _IMAGES, _DONE = "recipe.json", "images.json", "done.json"
@@ -90,8 +93,8 @@ class Archive:
 
     @classmethod
     def at(cls, path: str | Path, recipe: Mapping[str, Any]) -> Archive:
-        """The archive of that recipe below ``path``."""
-        return cls(Folder(Path(path) / key_of(recipe)[:_KEY_LETTERS]), recipe)
+        """The archive of that recipe below ``path``, which stays the same from another working directory."""
+        return cls(Folder(Path(path).absolute() / key_of(recipe)[:_KEY_LETTERS]), recipe)
 
     def begin(self, roster: Roster, told: Mapping[str, Any]) -> Done | None:
         """Write down what it is made from, or find it written; what is done already.
@@ -104,22 +107,39 @@ class Archive:
         Raises
         ------
         StoreError
-            The folder holds something else, or is damaged.
+            The folder is damaged: what was done can't be told, or a part of it is not as it was written.
         """
         done = self.done()
-        if done is None:
+        for part in done.parts if done else ():
+            self.folder.arrays(part, whole=False)
+        # both follow from what is at hand, so that damage to them costs nothing
+        if not _reads(lambda: roster_in(self.folder.path, roster.digest)):
             self.folder.write_json(_IMAGES, {"ids": roster.ids, "fingerprints": roster.fingerprints})
+        if not _reads(lambda: _recipe_in(self.folder)):
             self.folder.write_json(_RECIPE, {**self.recipe, "told": told})
-        elif _without_told(self.folder.read_json(_RECIPE)) != dict(self.recipe):
-            raise StoreError(f"{str(self.folder.path)!r} holds another index; give another path")
         kept = {record.name for record in (done.table, *done.parts)} if done else set()
         self.folder.tidy(kept | {_RECIPE, _IMAGES, _DONE, LOCK})
         return done
 
     def done(self) -> Done | None:
-        """What counts; None where nothing does."""
+        """What counts; None where nothing does.
+
+        Raises
+        ------
+        StoreError
+            The record is damaged.
+        """
         data = self.folder.read_json(_DONE)
-        return None if data is None else Done.from_data(data)
+        if data is None:
+            return None
+        try:
+            digest = data.pop("digest")
+            done = Done.from_data(data)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise self.folder.damaged(_DONE, f"it lacks {error}") from error
+        if digest != key_of(data):
+            raise self.folder.damaged(_DONE, "its content has changed")
+        return done
 
     def save(self, before: Done | None, part: Part, table: Table) -> Done:
         """Add a shard: its part, the table with it, and then the record that both count."""
@@ -133,15 +153,16 @@ class Archive:
             (*(before.parts if before else ()), kept),
             {**(before.faults if before else {}), **part.faults},
         )
-        self.folder.write_json(_DONE, done.to_data())
+        data = done.to_data()
+        self.folder.write_json(_DONE, {**data, "digest": key_of(data)})
         if before:
-            (self.folder.path / before.table.name).unlink(missing_ok=True)
+            self.folder.drop(before.table.name)
         return done
 
     def table(self, done: Done) -> Table:
         """The table, read and compared with its digest."""
-        arrays = self.folder.arrays(done.table, whole=True)
-        return Table.of({name: arrays[name] for name in arrays.names()}, range(done.shards), done.images)
+        arrays = self.folder.arrays(done.table)
+        return Table.of({name: arrays[name] for name in COLUMNS}, range(done.shards), done.images)
 
 
 def _part_arrays(part: Part) -> dict[str, np.ndarray]:
@@ -159,26 +180,52 @@ def part_of(arrays: Arrays, name: str) -> np.ndarray:
     return arrays[f"features {name}"]
 
 
-def recipes_in(path: str | Path) -> list[tuple[Path, dict[str, Any]]]:
-    """(folder, recipe) of each index below a path; what can't be read is passed over."""
-    found = []
+def recipes_in(path: str | Path) -> tuple[list[tuple[Path, dict[str, Any]]], list[str]]:
+    """(folder, recipe) of each index below a path; and what is wrong with each that can't be read."""
+    found, faults = [], []
     for recipe in sorted(Path(path).glob(f"*/{_RECIPE}")):
         try:
-            data = Folder(recipe.parent).read_json(_RECIPE)
-        except StoreError:
+            data = _recipe_in(Folder(recipe.parent))
+        except StoreError as error:
+            faults.append(str(error))
             continue
-        if isinstance(data, dict) and data.get("schema") == SCHEMA:
-            found.append((recipe.parent, _without_told(data)))
-    return found
+        if data.get("schema") == SCHEMA:
+            found.append((recipe.parent, data))
+        else:
+            faults.append(f"{recipe.parent.name} was written by another version of this package")
+    return found, faults
 
 
-def roster_in(folder: Path) -> Roster:
-    """The images of the index in a folder."""
+def roster_in(folder: Path, digest: str) -> Roster:
+    """The images of the index in a folder.
+
+    Raises
+    ------
+    StoreError
+        They are damaged: their digest is another.
+    """
     data = Folder(folder).read_json(_IMAGES)
-    if data is None:
-        raise StoreError(f"{str(folder)!r} lacks {_IMAGES}; remove it and build again")
-    return Roster(tuple(data["ids"]), tuple(data["fingerprints"]))
+    try:
+        roster = Roster(tuple(data["ids"]), tuple(data["fingerprints"]))
+        same = roster.digest == digest
+    except (KeyError, TypeError) as error:
+        raise Folder(folder).damaged(_IMAGES, f"it lacks {error}") from error
+    if not same:
+        raise Folder(folder).damaged(_IMAGES, "its content has changed")
+    return roster
 
 
-def _without_told(data: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {name: value for name, value in (data or {}).items() if name != "told"}
+def _recipe_in(folder: Folder) -> dict[str, Any]:
+    data = folder.read_json(_RECIPE)
+    recipe = {name: value for name, value in data.items() if name != "told"} if isinstance(data, dict) else None
+    if key_of(recipe)[:_KEY_LETTERS] != folder.path.name:
+        raise folder.damaged(_RECIPE, "its content has changed")
+    return recipe or {}
+
+
+def _reads(read: Callable[[], Any]) -> bool:
+    try:
+        read()
+    except StoreError:
+        return False
+    return True

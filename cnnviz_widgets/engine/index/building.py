@@ -18,7 +18,7 @@ import torch
 
 from cnnviz_widgets.engine.image_set import ImageSet
 from cnnviz_widgets.engine.network import Network
-from cnnviz_widgets.engine.travel import Ticket
+from cnnviz_widgets.engine.travel import Ticket, structure_of
 
 from . import work
 from .archive import SCHEMA, Archive, Done
@@ -109,9 +109,11 @@ class Build:
             return
         with contextlib.ExitStack() as stack:
             try:
-                for part in work.parts(executor, lambda pool: self._jobs(rest, pool, stack), self._floor):
-                    self._take(part)
-                    yield self.looked_at
+                found = work.parts(executor, lambda pool: self._jobs(rest, pool, stack), self._floor)
+                with contextlib.closing(found):  # before what the stack holds, which the workers may still read
+                    for part in found:
+                        self._take(part)
+                        yield self.looked_at
             except work.WorkError as error:
                 raise BuildError(
                     f"{error}. {self.looked_at:,} of {len(self.roster.ids):,} images are done; "
@@ -122,12 +124,14 @@ class Build:
         with Ticket.of(self.network, None, digest=self.digest) as ticket:
             for number in rest:
                 before = self.looked_at
-                for told in work.measuring(self._job(ticket, number), self.network, self._floor()):
-                    if isinstance(told, Part):
-                        self._take(told)
-                        yield self.looked_at
-                    elif before + told < before + len(self.shards[number]):
-                        yield before + told
+                found = work.measuring(self._job(ticket, number), self.network, self._floor())
+                with contextlib.closing(found):
+                    for told in found:
+                        if isinstance(told, Part):
+                            self._take(told)
+                            yield self.looked_at
+                        elif told < len(self.shards[number]):
+                            yield before + told
 
     def _jobs(self, rest: Sequence[int], executor: Executor, stack: contextlib.ExitStack) -> list[work.Job]:
         folder = self.archive.folder.path if self.archive else None
@@ -178,6 +182,7 @@ def recipe_of(digest: str, network: Network, plan: Plan, roster: Roster) -> dict
         "schema": SCHEMA,
         "weights": digest,
         "module": type(network.bare).__qualname__,
+        "structure": structure_of(network.bare),
         "input": repr(network.input),
         "images": {"count": len(roster.ids), "digest": roster.digest},
         "plan": plan.to_data(),

@@ -17,9 +17,10 @@ from torch import Tensor
 from cnnviz_widgets.engine.layers import Layer
 from cnnviz_widgets.engine.network import Network
 
+from .layout import layout_of
 from .loading import Batch
 from .plan import Plan, identity_of
-from .table import NOTHING, Table, keys_of
+from .table import NOTHING, Table, keys_of, read_keys
 
 
 @dataclass(eq=False)
@@ -62,6 +63,7 @@ class Measuring:
         self._features = {layer.name: layer for layer in plan.features}
         self._offsets = plan.offsets
         self._record = network.recording(plan.hooked)
+        self._record.layout = layout_of(network)
         self._device = network.device
 
     def close(self) -> None:
@@ -120,12 +122,16 @@ class Measuring:
         return looked
 
     def _enter(self, table: Table, looked: _Looked, numbers: Tensor) -> None:
-        values = looked.values[looked.places].cpu().T.contiguous()
-        positions = looked.positions[looked.places].cpu().T
-        candidates = looked.candidates[looked.places].cpu().T
-        rows = candidates.any(1).nonzero().flatten()
-        keys = torch.where(candidates[rows], keys_of(values[rows], numbers), NOTHING)
-        table.enter(rows, keys, positions[rows])
+        places = looked.places
+        values = (looked.values if len(places) == len(looked.values) else looked.values[places]).cpu().T.contiguous()
+        images, units, positions = looked.ahead()
+        if len(images):
+            rows, at = units.unique(return_inverse=True)
+            entries = torch.full((len(rows), len(looked.values)), NOTHING)
+            entries[at, images] = keys_of(looked.values[images, units], looked.numbers[images]).cpu()
+            where = torch.full(entries.shape, -1, dtype=torch.int32)
+            where[at, images] = positions
+            table.enter(rows, entries, where)
         table.count(values, looked.dropped.cpu(), self.ranks[numbers])
 
 
@@ -139,18 +145,26 @@ class _Looked:
         device, units = measuring._device, measuring.plan.units
         self.places = places
         self.values = torch.empty((count, units), device=device)
-        self.positions = torch.full((count, units), -1, dtype=torch.int32, device=device)
-        self.candidates = torch.zeros((count, units), dtype=torch.bool, device=device)
         self.dropped = torch.zeros(units, dtype=torch.int64, device=device)
         self.features: dict[str, Tensor] = {}
         self.reached: set[str] = set()
+        self.numbers = torch.zeros(count, dtype=torch.int64, device=device)
+        self.numbers[places] = torch.tensor(numbers, device=device)
         self._measuring = measuring
-        self._threshold = threshold.to(device)
-        self._numbers = torch.zeros(count, dtype=torch.int64, device=device)
-        self._numbers[places] = torch.tensor(numbers, device=device)
+        level, image = (torch.from_numpy(told) for told in read_keys(threshold.numpy()))
+        self._level = torch.where(threshold == NOTHING, -torch.inf, level).to(device)
+        self._image = image.to(device)
         self._real = torch.zeros(count, dtype=torch.bool, device=device)
         self._real[places] = True
-        self._made: dict[str, tuple[object, ...]] = {}
+        self._ahead: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._made: dict[str, object] = {}
+
+    def ahead(self) -> tuple[Tensor, Tensor, Tensor]:
+        """(images, units, positions) of the values that may be among the largest, on the CPU."""
+        nothing = torch.zeros(0, dtype=torch.int64)
+        found = zip(*self._ahead, strict=True) if self._ahead else ((nothing,),) * 3
+        images, units, positions = (torch.cat(part).cpu() for part in found)
+        return images, units, positions.int()
 
     def take(self, name: str, tensor: Tensor) -> None:
         """Reduce a layer's output."""
@@ -166,8 +180,8 @@ class _Looked:
             self._made[name] = identity_of(tensor)
             self._reduce(self._measuring._layers[name], tensor)
         if (kept := self._measuring._features.get(name)) is not None:
-            maps = _channels_first(kept, tensor)
-            self.features[name] = plan.features_of(kept, maps).cpu()
+            # a copy, for what follows may overwrite the layer's own values
+            self.features[name] = plan.features_of(kept, _channels_first(kept, tensor)).to("cpu", copy=True)
 
     def _reduce(self, layer: Layer, tensor: Tensor) -> None:
         if tuple(tensor.shape) != (len(self.values), *layer.shape):
@@ -180,33 +194,50 @@ class _Looked:
         at = self._measuring._offsets[layer.name]
         part = slice(at, at + layer.channels)
         mean = self._measuring.plan.settings.pool == "mean"
-        values = maps if not axes else maps.mean(axes) if mean else maps.amax(axes)
+        values = (maps if not axes else maps.mean(axes) if mean else maps.amax(axes)).float()
         finite = values.isfinite()
-        if not finite.all():
+        whole = bool(finite.all())
+        if not whole:
             self.dropped[part] += (~finite & self._real[:, None]).sum(0)
-            maps = torch.where(maps.isfinite(), maps, torch.nan)
+            maps = torch.where(maps.float().isfinite(), maps, torch.nan)
             values = _reduced_finite(maps, axes, mean)
-        values = values.float()
         self.values[:, part] = values
-        ahead = keys_of(values, self._numbers[:, None]) > self._threshold[part]
-        self.candidates[:, part] = ahead & self._real[:, None]
-        if axes and not mean:
-            images, channels = self.candidates[:, part].nonzero(as_tuple=True)
-            if len(images):
-                found = maps[images, channels].flatten(1)
-                # argmax takes NaN for the largest
-                found = found.nan_to_num(-torch.inf, torch.inf, -torch.inf) if not finite.all() else found
-                self.positions[images, at + channels] = found.argmax(1).int()
+        images, channels = self._candidates(values, part).nonzero(as_tuple=True)
+        if len(images):
+            placed = axes and not mean
+            positions = _positions(maps, images, channels, whole) if placed else torch.full_like(images, -1)
+            self._ahead.append((images, channels + at, positions))
+
+    def _candidates(self, values: Tensor, part: slice) -> Tensor:
+        """(B, C): which values lie above the threshold, or on it with a smaller number; as `keys_of` would order them."""
+        level = self._level[part]
+        ahead = (values > level) | ((values == level) & (self.numbers[:, None] < self._image[part]))
+        ahead &= self._real[:, None]
+        k = self._measuring.plan.settings.k
+        if k < len(values) and int(ahead.sum()) > k * values.shape[1]:
+            # no more than k of a batch can stay; only at the beginning are there more
+            keys = torch.where(ahead, keys_of(values, self.numbers[:, None]), NOTHING)
+            ahead &= keys >= keys.topk(k, dim=0).values[-1]
+        return ahead
+
+
+def _positions(maps: Tensor, images: Tensor, channels: Tensor, finite: bool) -> Tensor:
+    """The first position of the largest value in these maps, row by row."""
+    found = maps[images, channels].flatten(1)
+    # argmax takes NaN for the largest
+    return (found if finite else found.nan_to_num(-torch.inf, torch.inf, -torch.inf)).argmax(1)
 
 
 def _reduced_finite(maps: Tensor, axes: tuple[int, ...], mean: bool) -> Tensor:
-    """The largest or the mean value of those that are not NaN; NaN where all are."""
+    """The largest or the mean value of those that are not NaN; NaN where all are, or where float32 does not hold it."""
     if not axes:
-        return maps
-    if mean:
-        return maps.nanmean(axes)
-    largest = maps.nan_to_num(-torch.inf, torch.inf, -torch.inf).amax(axes)
-    return torch.where(maps.isnan().flatten(2).all(-1), torch.nan, largest)
+        values = maps
+    elif mean:
+        values = maps.nanmean(axes)
+    else:
+        values = maps.nan_to_num(-torch.inf, torch.inf, -torch.inf).amax(axes)
+    values = values.float()
+    return torch.where(values.isfinite(), values, torch.nan)
 
 
 def _channels_first(layer: Layer, tensor: Tensor) -> Tensor:

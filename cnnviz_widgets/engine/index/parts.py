@@ -28,6 +28,7 @@ class Parts:
         self._memory, self._folder, self._records = tuple(memory), folder, tuple(records)
         # one open file a shard, the latest ones
         self._file = lru_cache(maxsize=64)(self._opened)
+        self._compared: set[int] = set()
         self._known: dict[str, npt.NDArray[np.float32]] = {}
 
     @classmethod
@@ -42,7 +43,10 @@ class Parts:
 
     def _opened(self, number: int) -> Any:
         assert self._folder is not None
-        return self._folder.arrays(self._records[number])
+        # a file that is opened again was compared with its digest before, and is never changed
+        found = self._folder.arrays(self._records[number], whole=number not in self._compared)
+        self._compared.add(number)
+        return found
 
     def __len__(self) -> int:
         return len(self._memory) + len(self._records)

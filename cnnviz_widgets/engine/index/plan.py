@@ -14,6 +14,8 @@ from cnnviz_widgets.engine.layers import Layer
 from cnnviz_widgets.engine.network import Network
 from cnnviz_widgets.engine.tracing import version
 
+from .layout import layout_of
+
 Pool = Literal["max", "mean"]
 POOLS: tuple[str, ...] = get_args(Pool)
 MOST_K = 1000
@@ -195,8 +197,10 @@ def _layers(network: Network, given: Sequence[str | Layer] | str | Layer) -> lis
     return list(dict.fromkeys(network[name] for name in listed))
 
 
-def identity_of(tensor: Tensor) -> tuple[Any, ...]:
+def identity_of(tensor: Tensor) -> object:
     """Equal for two tensors of one pass that hold the same values, for they are one piece of memory in one state."""
+    if tensor.is_inference():  # a user's own ``inference_mode``: such tensors do not tell when they are overwritten
+        return object()
     return tensor.data_ptr(), version(tensor), tuple(tensor.shape), tuple(tensor.stride())
 
 
@@ -216,5 +220,6 @@ def _trial(network: Network, layers: Sequence[Layer]) -> dict[str, tuple[Any, st
         seen[name] = (identity_of(tensor), fault)
 
     with network.recording(layers) as record, torch.no_grad():
+        record.layout = layout_of(network)
         record.each(images, take)
     return seen

@@ -89,4 +89,6 @@ class Roster:
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    # a name may hold line ends, and bytes that are no text
+    told = [name if name.isprintable() else repr(name) for name in names[:3]]
+    return ", ".join(told) + (", ..." if len(names) > 3 else "")

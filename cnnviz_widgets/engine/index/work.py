@@ -6,10 +6,10 @@ few pieces under way happens here. A piece of work says everything by value, so 
 
 from __future__ import annotations
 
-import pickle
+import io
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from cnnviz_widgets.engine.image_set import ImageSet
-from cnnviz_widgets.engine.travel import MENDS, Ticket, TravelError, is_process_pool
+from cnnviz_widgets.engine.travel import MENDS, Ticket, TravelError, pickler_for
 
 from .loading import batches
 from .measuring import Measuring, Part
@@ -25,7 +25,8 @@ from .plan import Plan
 
 TRIES = 3
 UNDER_WAY = 8
-"""Shards that are with the workers at a time, so that results that come too early do not fill the memory."""
+"""Shards that are with the workers at a time, or two for each worker where these are more: no worker waits, and results that
+come too early do not fill the memory."""
 
 Makes = Callable[[], Executor]
 
@@ -57,6 +58,11 @@ class Job:
     thumbnail: int
     workers: int | None
 
+    def __dask_tokenize__(
+        self,
+    ) -> tuple[Any, ...]:  # else each image is looked at; the attempt tells the work from other
+        return self.shard, *self.ticket.__dask_tokenize__()
+
 
 def measured(job: Job, floor: np.ndarray | None, attempt: str) -> Part:
     """What a job gives; runs in a worker. ``attempt`` tells one try from another to engines that keep what they know."""
@@ -65,11 +71,12 @@ def measured(job: Job, floor: np.ndarray | None, attempt: str) -> Part:
     return part
 
 
-def measuring(job: Job, network: Any, floor: np.ndarray | None) -> Iterator[int | Part]:
+def measuring(job: Job, network: Any, floor: np.ndarray | None) -> Generator[int | Part]:
     """How many images of the job are done, after each batch; at last its `Part`."""
     # by image number; those of others are never looked at
     ranks = torch.full((int(job.numbers.max(initial=-1)) + 1,), 0, dtype=torch.int32)
-    ranks[torch.from_numpy(job.numbers)] = torch.from_numpy(job.ranks)
+    # copies: what came from elsewhere may be read only
+    ranks[torch.tensor(job.numbers)] = torch.tensor(job.ranks)
     runs = Measuring(network, job.plan, ranks)
     try:
         loaded = batches(
@@ -80,14 +87,14 @@ def measuring(job: Job, network: Any, floor: np.ndarray | None) -> Iterator[int 
             workers=job.workers,
             thumbnail=job.thumbnail,
         )
-        yield from runs.shard(job.shard, loaded, None if floor is None else torch.from_numpy(floor))
+        yield from runs.shard(job.shard, loaded, None if floor is None else torch.tensor(floor))
     finally:
         runs.close()
 
 
 def parts(
     executor: Executor | Makes, jobs_for: Callable[[Executor], Sequence[Job]], floor: Callable[[], np.ndarray]
-) -> Iterator[Part]:
+) -> Generator[Part]:
     """The jobs' parts in their order.
 
     Parameters
@@ -101,36 +108,38 @@ def parts(
 
     Raises
     ------
+    TypeError
+        No executor, and nothing that makes one.
     WorkError
         A pool broke, or a shard failed `TRIES` times.
     """
-    makes = None if isinstance(executor, Executor) else executor
-    current = executor if isinstance(executor, Executor) else executor()
-    pool = _Pool(check(current), floor)
-    jobs = jobs_for(current)
-    tries, at = 0, 0
+    makes = executor if callable(executor) and not isinstance(executor, Executor) else None
+    pool: _Pool | None = None
+    at = broken = 0
+    finished = False
     try:
-        while at < len(jobs):
+        while not finished:
+            pool = _Pool(check(makes() if makes else executor), floor)
+            jobs = jobs_for(pool.executor)
             try:
                 for part in pool.run(jobs[at:]):
-                    tries = 0
-                    at += 1
+                    broken, at = 0, at + 1
                     yield part
+                finished = True
             except BrokenExecutor as error:
-                tries += 1
-                if makes is None or tries >= TRIES:
-                    raise WorkError(
-                        f"the pool broke ({_first_line(error)}); given a function that makes a pool, executor= goes on by itself"
-                    ) from error
-                pool.drop()
-                current.shutdown(wait=False, cancel_futures=True)
-                current = makes()
-                pool = _Pool(check(current), floor)
-                jobs = jobs_for(current)
+                broken += 1
+                if makes is None or broken == TRIES:
+                    raise WorkError(_broken(error, jobs[at].shard, makes is not None)) from error
+                pool.close(shutdown=True)
     finally:
-        pool.drop()
-        if makes is not None:
-            current.shutdown(wait=True, cancel_futures=True)
+        if pool is not None:
+            pool.close(shutdown=makes is not None, wait=finished)
+
+
+def _broken(error: BaseException, shard: int, makes: bool) -> str:
+    if makes:
+        return f"{TRIES} pools broke in a row, at last with: {_first_line(error)}; shard {shard} may be too much for a worker"
+    return f"the pool broke ({_first_line(error)}); given a function that makes a pool, executor= goes on by itself"
 
 
 def check(executor: Any) -> Executor:
@@ -157,50 +166,61 @@ def check_travels(job: Job, executor: Executor) -> None:
     TravelError
         They can't be pickled.
     """
-    if not is_process_pool(executor):
+    if isinstance(executor, ThreadPoolExecutor):
         return
     try:
-        pickle.dumps((job.images, job.plan))
+        pickler_for(executor)(io.BytesIO()).dump((job.images, job.plan))
     except Exception as error:  # pickle raises PicklingError, AttributeError, TypeError and what a __reduce__ raises
-        raise TravelError(f"the images can't be sent to a process pool: {error}; {MENDS}") from error
+        raise TravelError(
+            f"the images can't be sent to the workers of {type(executor).__name__}: {error}; {MENDS}"
+        ) from error
 
 
 class _Pool:
     """Keeps some jobs under way on one executor, and hands out their parts in order."""
 
     def __init__(self, executor: Executor, floor: Callable[[], np.ndarray]) -> None:
-        self._executor, self._floor = executor, floor
+        self.executor, self._floor = executor, floor
         self._run = uuid.uuid4().hex
         self._futures: dict[int, Future[Part]] = {}
         self._tries: dict[int, int] = {}
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Part]:
         """The parts of these jobs."""
-        self._futures, self._tries = {}, {}
         sent = 0
         for at in range(len(jobs)):
-            while True:
-                while sent < len(jobs) and sent < at + UNDER_WAY:
-                    self._submit(sent, jobs[sent])
-                    sent += 1
-                wait(list(self._futures.values()), return_when=FIRST_COMPLETED)
+            ahead = min(len(jobs), at + max(UNDER_WAY, 2 * _workers(self.executor)))
+            for new in range(sent, ahead):
+                self._submit(new, jobs[new])
+            sent = max(sent, ahead)
+            # what is there is handed out before others are seen to, which may be lost
+            while not self._came(at):
                 self._retry(jobs)
-                if self._futures[at].done():
-                    break
+                wait([one for one in self._futures.values() if not one.done()], return_when=FIRST_COMPLETED)
             yield self._futures.pop(at).result()
+
+    def _came(self, at: int) -> bool:
+        future = self._futures[at]
+        return future.done() and not future.cancelled() and future.exception() is None
 
     def _submit(self, at: int, job: Job) -> None:
         self._tries[at] = self._tries.get(at, 0) + 1
-        # a keyword argument may be taken for one of the engine's own, and equal calls for one and the same
-        self._futures[at] = self._executor.submit(measured, job, self._floor(), f"{self._run} {at} {self._tries[at]}")
+        try:
+            # a keyword argument may be taken for one of the engine's own, and equal calls for one and the same
+            self._futures[at] = self.executor.submit(
+                measured, job, self._floor(), f"{self._run} {at} {self._tries[at]}"
+            )
+        except BrokenExecutor:
+            raise
+        except Exception as error:  # such as RuntimeError after a shutdown
+            raise WorkError(f"{type(self.executor).__name__} takes no work: {_first_line(error)}") from error
 
     def _retry(self, jobs: Sequence[Job]) -> None:
         for at, future in list(self._futures.items()):
-            error = future.exception() if future.done() and not future.cancelled() else None
-            if future.cancelled():
-                error = RuntimeError("the executor cancelled it")
-            if error is None:
+            if not future.done() or self._came(at):
                 continue
+            error = RuntimeError("the executor cancelled it") if future.cancelled() else future.exception()
+            assert error is not None
             if isinstance(error, BrokenExecutor):
                 raise error
             if self._tries[at] >= TRIES:
@@ -209,10 +229,20 @@ class _Pool:
                 ) from error
             self._submit(at, jobs[at])
 
-    def drop(self) -> None:
-        """Take back what has not begun."""
+    def close(self, *, shutdown: bool, wait: bool = False) -> None:
+        """Take back what has not begun; ``shutdown`` ends the executor, which may not know to cancel anything itself."""
         for future in self._futures.values():
             future.cancel()
+        if shutdown:
+            self.executor.shutdown(wait=wait)
+
+
+def _workers(executor: Any) -> int:
+    """How many workers there are by now, where that can be told; 0 else."""
+    if (client := getattr(executor, "_client", None)) is not None and hasattr(client, "nthreads"):  # Dask
+        return sum(client.nthreads().values())
+    known = getattr(executor, "_max_workers", 0)
+    return known if isinstance(known, int) else 0
 
 
 def _first_line(error: BaseException) -> str:

@@ -71,21 +71,25 @@ def _full(fields: ReceptiveFields, unit: Unit) -> Box | None:
     periods, ends, index = fields.period(unit.channel), fields.ends(unit.channel), unit.index
     if periods is None or ends is None or index is None:
         return None
-    (height, width), (rows, columns) = fields.input_size, ends
-    down = _span(index[0], rows, periods[0], height)
-    across = _span(index[1], columns, periods[1], width)
+    down, across = (_span(at, own, period) for at, own, period in zip(index, ends, periods, strict=True))
     return None if down is None or across is None else (down[0], across[0], down[1], across[1])
 
 
-def _span(at: int, ends: Tensor, period: Period, size: int) -> tuple[int, int] | None:
-    """First and last row or column of the field at ``at``, read off positions at its phase where the border does not cut them."""
+def _span(at: int, ends: Tensor, period: Period) -> tuple[int, int] | None:
+    """First and last row or column of the field at ``at``, read off positions at its phase where the border does not cut them.
+
+    A cut only ever makes a field smaller, so the widest of the fields, moved to ``at``, is the whole one; unless all are cut,
+    when it ends where others do.
+    """
     alike = torch.arange(at % period.positions, len(ends), period.positions)
-    first, last = ends[alike].unbind(1)
-    begins, stops = alike[first > 0], alike[last < size]
-    if not len(begins) or not len(stops):
+    alike = alike[ends[alike, 1] > ends[alike, 0]]  # in padding alone there is nothing to see
+    if not len(alike):
         return None
-    moved = [(at - int(where[0])) // period.positions * period.pixels for where in (begins, stops)]
-    return int(ends[begins[0], 0]) + moved[0], int(ends[stops[0], 1]) + moved[1]
+    moves = (at - alike) // period.positions * period.pixels
+    first, last = ends[alike].unbind(1)
+    begin, stop = int((first + moves).min()), int((last + moves).max())
+    told = (first > ends[:, 0].min()) & (first + moves == begin), (last < ends[:, 1].max()) & (last + moves == stop)
+    return (begin, stop) if all(bool(known.any()) for known in told) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +110,7 @@ class Crop:
 
 
 def cut(photograph: Image.Image, framing: Framing, box: Box, side: int) -> Crop:
-    """The part of a photograph below a box of the input, with hatching for what lies outside of the input.
+    """The part of a photograph below a box of the input, with hatching for what lies outside of the input, or of the picture.
 
     Parameters
     ----------
@@ -120,7 +124,8 @@ def cut(photograph: Image.Image, framing: Framing, box: Box, side: int) -> Crop:
     factor = side / max(height, width)
     size = max(1, round(height * factor)), max(1, round(width * factor))
     sheet = _hatched(size, photograph.mode)
-    inside = max(top, 0), max(left, 0), min(bottom, framing.input[0]), min(right, framing.input[1])
+    shown = framing.filled
+    inside = max(top, shown[0]), max(left, shown[1]), min(bottom, shown[2]), min(right, shown[3])
     share = 0.0
     if inside[2] > inside[0] and inside[3] > inside[1]:
         corner = round((inside[0] - top) * factor), round((inside[1] - left) * factor)

@@ -39,6 +39,12 @@ class Framing:
         """The part of the picture that the network sees, in the picture's pixels."""
         return self.to_picture((0, 0, *self.input))
 
+    @property
+    def filled(self) -> tuple[int, int, int, int]:
+        """The part of the input that shows the picture, in input pixels; all of it unless the picture is scaled to less."""
+        (top, left), (height, width) = self.corner, self.input
+        return max(0, -top), max(0, -left), min(height, self.scaled[0] - top), min(width, self.scaled[1] - left)
+
     @staticmethod
     def _each(span: Span, change: Callable[[float, int], float]) -> Span:
         top, left, bottom, right = span
@@ -74,5 +80,10 @@ def framing(size: tuple[int, int], spec: InputSpec, *, tensor: bool = False) -> 
     else:
         short = max(spec.resize, 1)
         scaled = (int(short * down / across), short) if across <= down else (short, int(short * across / down))
-    corner = (round((scaled[0] - height) / 2.0), round((scaled[1] - width) / 2.0))
+    corner = (_corner(scaled[0], height), _corner(scaled[1], width))
     return Framing(size, scaled, corner, (height, width))
+
+
+def _corner(scaled: int, size: int) -> int:
+    """Where a crop in the middle begins; before the picture where that is smaller, which torchvision then fills up with black."""
+    return round((scaled - size) / 2.0) if scaled >= size else -((size - scaled) // 2)

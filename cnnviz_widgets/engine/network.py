@@ -88,7 +88,7 @@ class Network:
         self._lock = threading.RLock()
         self._seen: tuple[list[Any], list[Any]] | None = None
         self._trace: Trace
-        self._known: dict[Any, Any] = {}
+        self._known: dict[Any, _Fact] = {}
         self._refresh()
         self.labels = self._checked(labels)
 
@@ -139,16 +139,18 @@ class Network:
             if self._seen is None or self._seen[1] != shapes or not _identical(self._seen[0], parts):
                 self._trace = self._traced()
                 self._seen = (parts, shapes)
-                self._known.clear()
+                self._known = {}
 
     def once(self, key: Any, compute: Callable[[], Any]) -> Any:
         """What ``compute`` gives, kept under ``key`` until parts of the module are exchanged: for facts of the structure,
-        whatever the weights."""
+        whatever the weights. Only who asks for the same meanwhile waits for it."""
         self._refresh()
         with self._lock:
-            if key not in self._known:
-                self._known[key] = compute()
-            return self._known[key]
+            fact = self._known.setdefault(key, _Fact())
+        with fact.lock:
+            if not fact.told:
+                fact.told.append(compute())
+            return fact.told[0]
 
     def _traced(self) -> Trace:
         if isinstance(self.bare, torch.jit.ScriptModule):
@@ -355,6 +357,14 @@ class Network:
     def __repr__(self) -> str:
         size = shape_text(Layer("", "", self.input.size))
         return f"Network {self.name}: input {size}, {len(self.layers)} layers, output {self.output.name!r}\n{self.layers!r}"
+
+
+class _Fact:
+    """What `Network.once` keeps: nothing yet, or one thing."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.told: list[Any] = []
 
 
 def _identical(before: list[Any], now: list[Any]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -165,7 +166,8 @@ class CropOpener(Opener):
 class DatasetOpener(Opener):
     """An item of a dataset, fetched when it is asked for.
 
-    What the item holds can't be known without fetching it, so the fingerprint is the dataset's class and length, and the number.
+    What the item holds can't be known without fetching it, so the fingerprint is the dataset's class, its length, a digest of
+    what it prints as, such as its folder and transforms, and the number.
     """
 
     dataset: Any
@@ -192,8 +194,7 @@ class DatasetOpener(Opener):
         return item if isinstance(item, Tensor | np.ndarray) else open_image(item)
 
     def fingerprint(self) -> str:
-        kind = type(self.dataset)
-        return f"{kind.__module__}.{kind.__qualname__} of {len(self.dataset)}, {self.number}"
+        return f"{_dataset_mark(self.dataset)}, {self.number}"
 
 
 def fault_of(opener: Opener) -> str:
@@ -206,12 +207,16 @@ def fault_of(opener: Opener) -> str:
 
 
 def fingerprints(openers: Iterable[Opener]) -> list[str]:
-    """Of each its fingerprint; an image that many crops are cut out of is looked at once."""
+    """Of each its fingerprint; an image that many crops are cut out of is looked at once, and so is a dataset."""
     known: dict[int, str] = {}
 
     def mark(opener: Opener) -> str:
         if isinstance(opener, CropOpener):
             return _at(mark(opener.inner), opener.box)
+        if isinstance(opener, DatasetOpener):
+            if id(opener.dataset) not in known:
+                known[id(opener.dataset)] = _dataset_mark(opener.dataset)
+            return f"{known[id(opener.dataset)]}, {opener.number}"
         if not isinstance(opener, SharedOpener):
             return opener.fingerprint()
         if id(opener) not in known:
@@ -219,6 +224,15 @@ def fingerprints(openers: Iterable[Opener]) -> list[str]:
         return known[id(opener)]
 
     return [mark(opener) for opener in openers]
+
+
+def _dataset_mark(dataset: Any) -> str:
+    """A text for a dataset as a whole; addresses, which differ from one process to the next, do not count."""
+    kind = type(dataset)
+    # a plain list would print all that it holds
+    printed = "" if isinstance(dataset, list | tuple) else re.sub(r"0x[0-9a-fA-F]+", "", repr(dataset))
+    told = hashlib.blake2b(printed.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    return f"{kind.__module__}.{kind.__qualname__} of {len(dataset)}, {told}"
 
 
 def _at(whole: str, box: tuple[int, int, int, int]) -> str:

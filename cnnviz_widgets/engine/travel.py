@@ -21,6 +21,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -118,7 +119,7 @@ class Ticket:
         if network.source is not None and network.stamp() == network.source.stamp:
             yield replace(plain, source=tuple(sorted(network.source.arguments.items())))
             return
-        structure, tensors = _without_tensors(network.bare, executor)
+        structure, tensors = pickled(network.bare, executor, f"the {type(network.bare).__name__}")
         with tempfile.TemporaryDirectory(prefix="weights-", dir=folder, ignore_cleanup_errors=True) as own:
             path = Path(own).resolve() / "weights.safetensors"
             _lay(tensors, path)
@@ -178,7 +179,7 @@ def _load(ticket: Ticket) -> Network:
         if found != expected:
             raise RuntimeError(
                 f"a worker loaded {ticket.name} with other {what} (digest {found[:12]}, expected {expected[:12]}); are the "
-                "packages and files there the same as here, and was the network left as it was loaded?"
+                "packages and files there the same as here? Exchanged parts travel with cnn.Network(net.module, net.input)"
             )
     if ticket.device != network.device.type:
         network = Network(network.bare.to(ticket.device), network.input, name=network.name)
@@ -188,13 +189,6 @@ def _load(ticket: Ticket) -> Network:
 def is_process_pool(executor: Executor) -> bool:
     """Whether an executor pickles as the standard library does, so that what a notebook defines can't travel."""
     return isinstance(executor, ProcessPoolExecutor) or type(executor).__module__.startswith("mpi4py")
-
-
-def pickler_for(executor: Executor) -> Any:
-    """The class that pickles as an executor does, or as near as can be told."""
-    if not is_process_pool(executor) and importlib.util.find_spec("cloudpickle") is not None:
-        return importlib.import_module("cloudpickle").Pickler
-    return pickle.Pickler
 
 
 def structure_of(module: nn.Module) -> str:
@@ -234,33 +228,41 @@ def _plain(tensor: Tensor) -> Tensor:
     return tensor.detach().cpu().contiguous().clone()
 
 
-def _without_tensors(module: nn.Module, executor: Executor) -> tuple[bytes, list[Tensor]]:
-    """The module pickled without its tensors, and these."""
-    home = [type(part) for part in module.modules() if type(part).__module__ in ("__main__", "__mp_main__")]
-    if home and is_process_pool(executor) and getattr(sys.modules["__main__"], "__file__", None) is None:
-        raise TravelError(
-            f"the class {home[0].__name__} is defined in this notebook, so a process pool can't load it; {MENDS}"
-        )
-    kind = type(executor).__name__
+def pickled(value: Any, executor: Executor, what: str) -> tuple[bytes, list[Tensor]]:
+    """A value pickled as an executor does, or as near as can be told, without its tensors; and these.
+
+    Raises
+    ------
+    TravelError
+        Something in it can't be pickled, or not be found again by the workers.
+    """
+    strict = is_process_pool(executor)
+    base: Any = pickle.Pickler
+    if not strict and importlib.util.find_spec("cloudpickle") is not None:
+        base = importlib.import_module("cloudpickle").Pickler
+    # a script is run again in each worker, a notebook is not
+    notebook = strict and getattr(sys.modules["__main__"], "__file__", None) is None
     tensors: list[Tensor] = []
     buffer = io.BytesIO()
     try:
-        _pickler(pickler_for(executor))(buffer, tensors).dump(module)
+        _pickler(base)(buffer, tensors, notebook).dump(value)
     except Exception as error:  # pickle raises PicklingError, AttributeError, TypeError and what a __reduce__ raises
         raise TravelError(
-            f"{type(module).__name__} can't be sent to the workers of {kind}: {error}; {MENDS}"
+            f"{what} can't be sent to the workers of {type(executor).__name__}: {error}; {MENDS}"
         ) from error
     return buffer.getvalue(), tensors
 
 
 def _pickler(base: Any) -> Any:
     class Without(base):
-        def __init__(self, buffer: io.BytesIO, tensors: list[Tensor]) -> None:
+        def __init__(self, buffer: io.BytesIO, tensors: list[Tensor], notebook: bool) -> None:
             super().__init__(buffer, protocol=pickle.HIGHEST_PROTOCOL)
-            self._tensors = tensors
+            self._tensors, self._notebook = tensors, notebook
             self._numbers: dict[int, int] = {}
 
         def persistent_id(self, value: Any) -> Any:
+            if self._notebook and isinstance(value, type | FunctionType) and value.__module__ == "__main__":
+                raise TypeError(f"{value.__qualname__} is defined in this notebook, where the workers can't find it")
             if not isinstance(value, Tensor):
                 return None
             if id(value) not in self._numbers:

@@ -1,21 +1,95 @@
-"""``cell_of(sighting, ...) -> Cell``: images of a collection as the view of pictures wants them."""
+"""``winners(index, unit, ...) -> Winners``, ``small_cell(index, id, ...) -> Cell``: images of a collection as cells of a view.
+
+A photograph is let go of as soon as its cells are made: a few dozen units' photographs at full size would fill the memory.
+"""
 
 from __future__ import annotations
 
 import io
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from cnnviz_widgets.engine import colormaps
-from cnnviz_widgets.engine.images import open_image
+from cnnviz_widgets.engine.images import ImageError
+from cnnviz_widgets.engine.index import ActivationIndex
 from cnnviz_widgets.engine.index.examining import Sighting
+from cnnviz_widgets.engine.layers import Unit
 from cnnviz_widgets.views import Cell
 
 SHARP = 2
 """Pixels of a picture per pixel of the page, for screens that have more."""
+
+
+@dataclass(frozen=True, eq=False)
+class Winners:
+    """The images that excite a unit most, measured again and made into cells.
+
+    Attributes
+    ----------
+    ids
+        Of those that can be shown, the strongest first.
+    whole, crops
+        Their cells: what the network sees, and what the unit sees.
+    size
+        What the unit sees, in words for a caption.
+    told
+        Which are not shown, and why; empty where all are.
+    """
+
+    ids: tuple[str, ...]
+    whole: tuple[Cell, ...]
+    crops: tuple[Cell, ...]
+    size: str
+    told: str
+
+
+def winners(index: ActivationIndex, unit: Unit, *, fold: bool, side: int) -> Winners:
+    """Open and measure the winners, and make cells of ``side`` pixels of the page."""
+    sightings = index.examine(unit, fold=fold)
+    good = [one for one in sightings if not one.fault]
+    bad = [one for one in sightings if one.fault]
+    lines = [_lines(one, index) for one in good]
+    return Winners(
+        tuple(one.match.id for one in good),
+        tuple(whole_cell(one, text, side) for one, text in zip(good, lines, strict=True)),
+        tuple(crop_cell(one, text, side) for one, text in zip(good, lines, strict=True)),
+        _size(good),
+        _faults(bad, len(sightings)) if bad else "",
+    )
+
+
+def small_cell(index: ActivationIndex, id: str, lines: tuple[str, ...], title: str, tone: str = "") -> Cell:
+    """A thumbnail; a placeholder, whose title says why, where the image can't be opened."""
+    try:
+        return Cell(index.thumbnail_data(id), lines, title, tone=tone)
+    except ImageError as error:
+        return Cell(b"", ("can't be opened", *lines), f"{title}; {error}", tone=tone)
+
+
+def _lines(one: Sighting, index: ActivationIndex) -> tuple[str, ...]:
+    more = f"and {len(one.match.folded)} like it" if one.match.folded else ""
+    name = index.images.labels[index.images.number(one.match.id)]
+    return tuple(line for line in (f"{one.match.score:.4g}", name, more) if line)
+
+
+def _size(sightings: list[Sighting]) -> str:
+    windows = [one.window for one in sightings]
+    known = [one for one in windows if one.status not in ("whole image", "unknown")]
+    if not known:
+        unknown = bool(windows) and windows[0].status == "unknown"
+        return "sees an unknown part" if unknown else "sees the whole image"
+    top, left, bottom, right = known[0].box
+    cut = sum(one.status == "cut by the border" for one in known)
+    hatched = f", hatched where {cut} of them look beyond the border" if cut else ""
+    return f"sees {bottom - top} × {right - left} pixels of the input{hatched}"
+
+
+def _faults(bad: list[Sighting], count: int) -> str:
+    are = "is" if len(bad) == 1 else "are"
+    return f"{len(bad)} of {count} images {are} not shown: {bad[0].match.id} {bad[0].fault}. Build the index anew."
 
 
 def jpeg(picture: Image.Image) -> bytes:
@@ -24,14 +98,15 @@ def jpeg(picture: Image.Image) -> bytes:
     if max(picture.size) < 64:
         picture.save(buffer, "PNG")
     else:
-        picture.save(buffer, "JPEG", quality=88)
+        picture.save(buffer, "JPEG", quality=88, subsampling=0)  # halved colours bleed over enlarged pixels
     return buffer.getvalue()
 
 
 def heat(map: npt.NDArray[np.float32], colormap: str = "magma") -> bytes:
     """A unit's map as a PNG to lay over the image: the stronger, the more opaque; transparent where it is weakest."""
-    finite = np.nan_to_num(map, nan=float(np.nanmin(map)) if np.isfinite(map).any() else 0.0, posinf=0.0, neginf=0.0)
-    low, high = float(finite.min()), float(finite.max())
+    known = map[np.isfinite(map)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+    finite = np.nan_to_num(map, nan=low, posinf=high, neginf=low)
     level = (finite - low) / (high - low) if high > low else np.zeros_like(finite)
     # bilinear, as the overlay of one image is: cells' edges stay on the edges of what they cover
     side = 112
@@ -86,8 +161,3 @@ _SEEN = {
     "whole image": "the whole image",
     "unknown": "an unknown part",
 }
-
-
-def picture_of(data: bytes) -> Any:
-    """The picture in a file's bytes."""
-    return open_image(data)

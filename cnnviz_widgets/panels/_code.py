@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from cnnviz_widgets.engine import recipes
 from cnnviz_widgets.engine.index import ActivationIndex
+from cnnviz_widgets.engine.index.plan import Settings
 from cnnviz_widgets.engine.layers import Unit
 from cnnviz_widgets.engine.network import Network
 from cnnviz_widgets.engine.recipes import Recipe
@@ -22,12 +25,58 @@ def unit_code(unit: Unit, network: Network) -> str:
     return f"net[{unit.layer.name!r}][{', '.join(map(repr, (unit.channel, *where)))}]"
 
 
-def index_code(index: ActivationIndex | None, path: str | Path | None, features: str = "") -> str:
-    """The line that gives the index of ``images``."""
+def index_code(index: ActivationIndex | None, path: str | Path | None, features: Sequence[str] = ()) -> str:
+    """The line that gives the index of ``images``.
+
+    Parameters
+    ----------
+    path
+        Where one that is not there yet is to be kept.
+    features
+        Layers whose features are needed beside those of the last hidden one.
+    """
     if index is not None and index.path is not None:
-        return f"index = cnn.ActivationIndex.open({str(index.path.parent)!r}, net, images)"
-    kept = f", path={str(path)!r}" if path is not None else ""
-    return f"index = cnn.ActivationIndex.build(net, images{kept}{features})"
+        folder = index.path.parent
+        if sum(1 for _ in folder.iterdir()) == 1:
+            return f"index = cnn.ActivationIndex.open({str(folder)!r}, net, images)"
+        return _building({**_told(index), "path": str(folder)})
+    if index is not None:
+        told = _told(index)
+        kept = told.pop("features", [index.network.last_hidden.name])
+        needed = [name for name in kept if name in features or name == index.network.last_hidden.name]
+        features = needed or kept[:1]
+        if features != [index.network.last_hidden.name]:
+            told["features"] = list(features)
+        return _building(told)
+    more: dict[str, Any] = {} if path is None else {"path": str(path)}
+    return _building({**more, "features": list(features)} if features else more)
+
+
+def _building(told: Mapping[str, Any]) -> str:
+    return f"index = cnn.ActivationIndex.build({', '.join(['net', 'images', *_keywords(told)])})"
+
+
+def _keywords(told: Mapping[str, Any]) -> list[str]:
+    return [f"{name}={value!r}" for name, value in told.items()]
+
+
+def settings_of(index: ActivationIndex) -> dict[str, Any]:
+    """The keywords of `ActivationIndex.build` that make an index of the same plan."""
+    planned = index.plan
+    names = [*(layer.name for layer in planned.layers), *planned.alias]
+    # asked for by name, none is left out; without names, all are there or left out
+    every = len(names) + len(planned.left_out) == len(index.network.layers)
+    return {
+        "layers": None if every else names,
+        "features": [layer.name for layer in planned.features],
+        **asdict(planned.settings),
+    }
+
+
+def _told(index: ActivationIndex) -> dict[str, Any]:
+    """`settings_of` without what is so anyway."""
+    usual = {"layers": None, "features": [index.network.last_hidden.name], **asdict(Settings())}
+    return {name: value for name, value in settings_of(index).items() if value != usual[name]}
 
 
 def maximizing(goal: str, made: Sequence[Recipe], copies: int, before: Sequence[str] = ()) -> str:

@@ -50,6 +50,8 @@ class Selection(traitlets.HasTraits):
         _check_network(network)
         collection = ImageSet.of(images)
         layer = network.main_layers[0]
+        self.builders: tuple[Any, ...] = ()
+        """What builds the index, one in each panel that can."""
         super().__init__(
             network=network,
             layer=layer,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import threading
 import time
@@ -34,21 +35,35 @@ class Made:
     told: str
 
 
+Standing = tuple[Unit, Network, str]
+"""A unit, its network, and how an image's activation is taken from its map: ``"max"`` or ``"mean"``."""
+
+
 class Synthesis:
     """A recipe, a button and a picture.
 
     Parameters
     ----------
+    standing
+        Gives the unit as it is chosen at this moment, whatever is just being drawn.
     told
         Called when the picture of the chosen unit changed, on the thread that makes it.
+    failed
+        Gets what goes wrong there.
     """
 
-    def __init__(self, told: Callable[[], None], failed: Callable[[BaseException], None]) -> None:
-        self._told, self._failed = told, failed
+    def __init__(
+        self, standing: Callable[[], Standing], told: Callable[[], None], failed: Callable[[BaseException], None]
+    ) -> None:
+        self._standing, self._told, self._failed = standing, told, failed
         self._made: dict[Any, Made] = {}
+        self._network: Network | None = None
+        self._lock = threading.RLock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._chosen: Any = None
+        self._busy, self._closed = False, False
+        self._chosen: tuple[Unit, int, str] | None = None
+        self._suggested = ""
         self.recipe = widgets.Dropdown(
             options=recipes.names(), description="recipe", layout=widgets.Layout(width="auto"),
             style={"description_width": "initial"},
@@ -68,84 +83,120 @@ class Synthesis:
     @property
     def running(self) -> bool:
         """Whether an image is being made."""
-        return self._thread is not None and self._thread.is_alive() and not self._stop.is_set()
+        return self._busy and not self._stop.is_set()
 
-    def choose(self, unit: Unit, network: Network) -> Made | None:
-        """Stand at a unit; its image, where one was made with the weights as they are."""
-        key = (unit, network.stamp())
-        if self._chosen is None or self._chosen[0].layer != unit.layer:
-            self.recipe.value = "natural" if unit.layer == network.output else "lucid"
-        if key != self._chosen:
-            self._stop.set()
-            self._chosen = key
-        made = self._made.get(key)
-        self._show(made)
-        return made
+    def choose(self) -> None:
+        """Stand at the chosen unit, with its image where one was made with the weights as they are."""
+        with self._lock:
+            unit, network, pool = self._standing()
+            if network is not self._network:
+                self._made.clear()
+                self._network = network
+            key = (unit, network.stamp(), pool)
+            if self._chosen is None or self._chosen[0].layer != unit.layer:
+                self._suggest("natural" if unit.layer == network.output else "lucid")
+            if key != self._chosen:
+                self._stop.set()
+                self._chosen = key
+            self._show()
 
-    def press(self, unit: Unit, network: Network, pool: str) -> None:
+    def made(self, unit: Unit) -> Made | None:
+        """The image of a unit, where it is the chosen one and there is one."""
+        with self._lock:
+            if self._chosen is None or self._chosen[0] != unit:
+                return None
+            return self._made.get(self._chosen)
+
+    def press(self) -> None:
         """Begin, or stop; returns at once."""
-        if self.running:
-            self._stop.set()
-            return
-        former, self._stop = self._thread, threading.Event()
-        arguments = (unit, network, pool, self.recipe.value, (unit, network.stamp()), self._stop, former)
-        self._thread = threading.Thread(target=self._work, args=arguments, name="cnnviz-synthesis", daemon=True)
-        self.button.description = "Stop"
-        self._thread.start()
+        with self._lock:
+            self.choose()
+            if self.running:
+                self._stop.set()
+            elif self._chosen is not None and self._network is not None and not self._closed:
+                former, self._stop, self._busy = self._thread, threading.Event(), True
+                arguments = (self._network, self.recipe.value, self._chosen, self._stop, former)
+                self._thread = threading.Thread(target=self._work, args=arguments, name="cnnviz-synthesis", daemon=True)
+                self._thread.start()
+            self._show()
 
     def close(self) -> None:
         """End what runs."""
-        self._stop.set()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(30)
+        with self._lock:
+            self._closed = True
+            self._stop.set()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(30)
 
     def wait(self, seconds: float) -> None:
-        """Wait for the end; for scripts and tests."""
+        """Wait for the end; for scripts and tests.
+
+        Raises
+        ------
+        TimeoutError
+            It took longer.
+        """
         if self._thread is not None:
             self._thread.join(seconds)
+            if self._thread.is_alive():
+                raise TimeoutError(f"still climbing after {seconds:g} s")
+
+    def _suggest(self, recipe: str) -> None:
+        """Choose a recipe that fits the layer, unless the user has chosen one."""
+        if self._suggested in ("", self.recipe.value) and recipe in self.recipe.options:
+            self._suggested = self.recipe.value = recipe
 
     def _work(
         self,
-        unit: Unit,
         network: Network,
-        pool: str,
         recipe: str,
-        key: Any,
+        key: tuple[Unit, int, str],
         stop: threading.Event,
         former: threading.Thread | None,
     ) -> None:
         if former is not None:
             former.join()
         try:
-            shown, steps = time.monotonic(), recipes.get(recipe).steps
-            frames = ascend(network, unit, recipe)
-            for frame in frames:
-                now = time.monotonic()
-                last = frame.step >= steps or stop.is_set()
-                if (last or now - shown > EVERY) and torch.isfinite(frame.image).all():
-                    shown = now
-                    how = f"{recipe}, step {frame.step} of {steps}"
-                    path = frame.paths[0] if frame.paths else None
-                    seen = path.crop(frame.image) if path is not None else frame.image
-                    made = Made(_picture(seen, network), _activation(network, unit, frame.image, pool), how)
-                    self._keep(key, made)
-                if last:
-                    break
-            frames.close()
+            self._climb(network, recipe, key, stop)
         except BaseException as error:  # nothing above this thread would show it
             self._failed(error)
-        finally:
-            self.button.description = "Synthesize"
+        with self._lock:
+            if self._stop is stop:
+                self._busy = False
+            self._show()
 
-    def _keep(self, key: Any, made: Made) -> None:
-        self._made[key] = made
-        while len(self._made) > KEPT:
-            self._made.pop(next(iter(self._made)))
-        if key == self._chosen:
-            self._show(made)
+    def _climb(self, network: Network, recipe: str, key: tuple[Unit, int, str], stop: threading.Event) -> None:
+        unit, _, pool = key
+        shown, steps = time.monotonic(), recipes.get(recipe).steps
+        with contextlib.closing(ascend(network, unit, recipe)) as frames:
+            for frame in frames:
+                now, stopped = time.monotonic(), stop.is_set()
+                if stopped and frame.step == 0:  # noise, which nobody has climbed
+                    break
+                last = frame.step >= steps or stopped or any(frame.notes)
+                if (last or now - shown > EVERY) and torch.isfinite(frame.image).all():
+                    shown = now
+                    path = frame.paths[0] if frame.paths else None
+                    seen = path.crop(frame.image) if path is not None else frame.image
+                    told = " ".join((f"{recipe}, step {frame.step} of {steps}", *filter(None, frame.notes)))
+                    self._keep(key, Made(_picture(seen, network), _activation(network, unit, frame.image, pool), told))
+                if last:
+                    break
+
+    def _keep(self, key: tuple[Unit, int, str], made: Made) -> None:
+        with self._lock:
+            self._made[key] = made
+            while len(self._made) > KEPT:
+                self._made.pop(next(iter(self._made)))
+            chosen = key == self._chosen
+            self._show()
+        if chosen and not self._closed:
             self._told()
 
-    def _show(self, made: Made | None) -> None:
+    def _show(self) -> None:
+        made = None if self._chosen is None else self._made.get(self._chosen)
+        self.button.description = "Stop" if self.running else "Synthesize"
         self.image.layout.display = "none" if made is None else ""
         if made is not None and self.image.value != made.picture:
             self.image.value = made.picture

@@ -7,9 +7,6 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from cnnviz_widgets.engine.layers import Unit
-from cnnviz_widgets.engine.network import Network
-
 from ._base import fill_tree, layer_tree
 from ._selection import Selection
 
@@ -48,12 +45,15 @@ class UnitControls:
         layer, unit = self._selection.layer, self._selection.unit
         self._selection.unit = layer[(unit.channel + by) % layer.channels]
 
-    def refill(self, network: Network) -> None:
+    def refill(self) -> None:
         """List another network's layers."""
-        fill_tree(self.tree, network, self._selection.layer.name)
+        fill_tree(self.tree, self._selection.network, self._selection.layer.name)
 
-    def show(self, unit: Unit, network: Network) -> None:
-        """Stand at a unit."""
+    def show(self) -> None:
+        """Stand at the selection's unit."""
+        network, unit = self._selection.network, self._selection.unit
+        if network.layers.get(unit.layer.name) != unit.layer:  # both are about to change
+            return
         if self.tree.selected != unit.layer.name:
             self.tree.selected = unit.layer.name
         self.channel.max = max(self.channel.max, unit.channel)
@@ -64,7 +64,7 @@ class UnitControls:
         shown = bool(names) and unit.layer == network.output
         self.label.layout.display = "" if shown else "none"
         if shown:
-            if tuple(self.label.options) != tuple(names):
+            if list(self.label.options) != names:
                 self.label.options = names
             self.label.value = names[unit.channel]
 

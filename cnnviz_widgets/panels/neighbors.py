@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import io
-import os
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
 
-from cnnviz_widgets.engine.image_set import ImageSet
 from cnnviz_widgets.engine.images import open_image
 from cnnviz_widgets.engine.index import ActivationIndex, Neighbors
 from cnnviz_widgets.engine.layers import Layer
 from cnnviz_widgets.engine.network import Network
-from cnnviz_widgets.engine.thumbnails import thumbnail
-from cnnviz_widgets.views import Cell, ImageUpload, PictureTable
+from cnnviz_widgets.views import ImageUpload, PictureTable
+from cnnviz_widgets.views.picture_table import LIMIT
 
 from ._base import Panel, beside, fill_tree, layer_tree
 from ._code import index_code
-from ._indexing import IndexBuilder
+from ._indexing import IndexBuilder, nearest_layer
+from ._neighbor_rows import Asked, asked, cells_of, of_different_classes, queries_code, same
+from ._runner import Latest
 from ._selection import Selection
 
 SIDE = 104
-THUMBNAIL = 224
 ROWS = 4
 """Queries beside the chosen image, to begin with: one of each of so many classes."""
 JUDGED = 500
-"""Queries for the hit rate that the caption tells."""
+"""Queries for the hit rate that the caption tells, where these take no more products of features than `WORK`."""
+WORK = 2_000_000_000
 
 
 class NeighborsPanel(Panel):
@@ -78,14 +77,17 @@ class NeighborsPanel(Panel):
         self._path = path
         self._layer: Layer | None = None
         self._pinned: list[Any] | None = None  # None: chosen anew from what is there
+        self._listed: list[Any] = []
         self._rows: list[list[Any]] = []
         self._rates: dict[Any, str] = {}
+        self._rates_of: ActivationIndex | None = None
+        self._opening = Latest(self._failed)
         self.neighbors: Neighbors | None = None
         super().__init__(Selection.of(network, images, selection, index))
 
     def _build(self) -> list[widgets.Widget]:
         self.tree = layer_tree(self.network, self.layer.name, max_height=420)
-        self.builder = IndexBuilder(self.selection, self._path, self._build_failed, self._wanted)
+        self.builder = IndexBuilder(self.selection, self._path, self._build_told, lambda: [self.layer])
         self.metric = widgets.Dropdown(
             options=[("Euclidean (L2)", "l2"), ("cosine", "cosine")], description="distance",
             layout=widgets.Layout(width="auto"), style={"description_width": "initial"},
@@ -122,57 +124,42 @@ class NeighborsPanel(Panel):
     def shown_layer(self) -> tuple[Layer, str]:
         """The layer whose features are compared, and a remark where it is not the one asked for."""
         index, layer = self.selection.index, self.layer
-        kept = index.plan.features if index is not None else ()
-        if index is None or layer in kept or not kept:
+        kept = {one.name for one in index.plan.features} if index is not None else set()
+        if index is None or layer.name in kept or not kept:
             return layer, ""
-        names = list(self.network.layers)
-        at = names.index(layer.name)
-        near = min(kept, key=lambda one: (abs(names.index(one.name) - at), -names.index(one.name)))
-        told = f"Features of {layer.name} are not kept, shown are those of {near.name}; Build anew keeps them, too."
-        return near, told
-
-    def _wanted(self) -> list[Layer]:
-        return [self.layer]
+        near = nearest_layer(layer, index.network, kept.__contains__)
+        told = f"Features of {layer.name} are not kept, shown are those of {near.name}"
+        return near, f"{told}; {'Build anew keeps' if index.complete else 'once complete, Build anew keeps'} them, too."
 
     def _drawing(self) -> Callable[[], None]:
         index, network, (layer, remark) = self.selection.index, self.network, self.shown_layer()
-        asked, chosen = self.layer, self.selection.image
         setting = (self.metric.value, self.k.value, self.own.value)
         self.builder.show()
-        return lambda: self._draw(index, network, layer, asked, remark, chosen, *setting)
+        return lambda: self._draw(index, network, layer, remark, *setting)
 
     def _draw(
         self,
         index: ActivationIndex | None,
         network: Network,
         layer: Layer,
-        asked: Layer,
         remark: str,
-        chosen: Any,
         metric: str,
         k: int,
         own: bool,
     ) -> None:
-        if self.tree.selected != asked.name:
-            self.tree.selected = asked.name
+        if self.tree.selected != self.layer.name and self.layer.name in network.layers:
+            self.tree.selected = self.layer.name
         if index is None or not index.measured:
             self._blank(index)
             return
         if index.network is not network:  # both are about to change
             return
-        queries = self._queries(index, chosen)
-        if not queries:
-            self._say("Choose an image: open or drop one above.")
-            self.table.show([])
-            return
-        found = [index.neighbors([one], layer, k, metric=metric, without_itself=own) for one in queries]  # type: ignore[arg-type]
-        self.neighbors = _joined(found)
-        self._show(index, queries, self.neighbors, k)
-        told = [remark]
-        if outdated := index.outdated():
-            told.append(f"{outdated} Build it anew.")
-        self._say(" ".join(text for text in told if text))
-        self.table.caption = self._caption(index, layer, metric, own)
+        chosen = self.selection.image
+        rows = asked(index, self._queries(index, chosen, k), layer, k, metric, own)
+        told = [remark, f"{outdated} Build it anew." if (outdated := self.builder.outdated(index)) else "", *rows.told]
+        self._say(" ".join(filter(None, told)) or ("" if rows.queries else "Choose an image: open or drop one above."))
+        self._show(index, rows, k, chosen, self._caption(index, layer, metric))
+        self._tell_rate(index, layer, metric)
 
     def _blank(self, index: ActivationIndex | None) -> None:
         self.table.show([])
@@ -186,69 +173,56 @@ class NeighborsPanel(Panel):
             or "No images yet: give some, cnn.NeighborsPanel(net, images=cnn.ImageSet.from_folder(...)), or an index."
         )
 
-    def _queries(self, index: ActivationIndex, chosen: Any) -> list[Any]:
-        """The chosen image and the rows that are kept; those that the index does not know yet wait."""
+    def _queries(self, index: ActivationIndex, chosen: Any, k: int) -> list[Any]:
+        """The chosen image, then the rows that are kept."""
+        kept = self._pinned
+        self._listed = of_different_classes(index, ROWS) if kept is None else kept
         listed = [chosen] if chosen is not None else []
-        for one in self._kept_rows(index):
-            if not any(_same(one, other) for other in listed):
-                listed.append(one)
-        return [one for one in listed if not _is_id(one, index.images) or one in index.rows_by_id]
+        listed += [one for one in self._listed if not same(one, chosen)]
+        return listed[: LIMIT // (k + 1)]
 
-    def _kept_rows(self, index: ActivationIndex) -> list[Any]:
-        return _of_different_classes(index, ROWS) if self._pinned is None else self._pinned
-
-    def _show(self, index: ActivationIndex, queries: Sequence[Any], found: Neighbors, k: int) -> None:
-        images, cells, rows = index.images, [], []
-        for number, query in enumerate(queries):
-            label = found.labels[number] or _label(query, images)
-            cells.append(Cell(_small(query, index), (label,), f"query: {_name(query)}", tone="query"))
-            row: list[Any] = [query]
-            for id, far, other in zip(
-                found.ids[number], found.distances[number], found.neighbor_labels[number], strict=True
-            ):
-                known = found.labels[number]
-                tone = "" if not known else "hit" if other == known else "miss"
-                cells.append(
-                    Cell(index.thumbnail_data(id), (other, f"{far:.4g}"), f"{id}: {other}, {far:.5g}", tone=tone)
-                )
-                row.append(id)
-            for _ in range(k + 1 - len(row)):  # fewer images than neighbours asked for
-                cells.append(Cell(b"", ("none",)))
-                row.append(None)
-            rows.append(row)
-        self._rows = rows
+    def _show(self, index: ActivationIndex, rows: Asked, k: int, chosen: Any, caption: str) -> None:
+        cells, shown = cells_of(index, rows, k)
+        self.neighbors, self._rows = rows.found, shown
+        if not cells:
+            self.table.show([])
+            return
         heads = ["query", *[_ordinal(number + 1) for number in range(k)]]
-        self.table.show(cells, columns=k + 1, lead=True, heads=heads, selected=0, side=SIDE)
+        first = 0 if same(rows.queries[0], chosen) else -1
+        self.table.show(cells, columns=k + 1, lead=True, heads=heads, selected=first, side=SIDE, caption=caption)
 
-    def _caption(self, index: ActivationIndex, layer: Layer, metric: str, own: bool) -> str:
+    def _caption(self, index: ActivationIndex, layer: Layer, metric: str) -> str:
         what = "Euclidean distance" if metric == "l2" else "1 − cosine"
-        flat = (
-            "all its positions"
-            if layer.name in index.plan.flat
-            else "the mean over each map"
-            if layer.positions
-            else ""
+        flat = "all its positions" if layer.name in index.plan.flat else "the mean over each map"
+        told = f"{what} between features of {layer.name}" + (f" ({flat})" if layer.positions else "")
+        if index is not self._rates_of:
+            self._rates.clear()
+            self._rates_of = index
+        return f"{told}{self._rates.get((layer.name, metric), '')}."
+
+    def _tell_rate(self, index: ActivationIndex, layer: Layer, metric: str) -> None:
+        """Add to the caption how often the nearest other image has the same label; found out when all are measured."""
+        if (layer.name, metric) in self._rates or not (index.complete and index.images.labelled and index.measured > 2):
+            return
+        most = max(20, min(JUDGED, WORK // (len(index.ids) * index.plan.width(layer))))
+        ids = index.ids[:: -(-len(index.ids) // most)]
+        hits = index.neighbors(list(ids), layer, 1, metric=metric, without_itself=True).first_hits  # type: ignore[arg-type]
+        self._rates[layer.name, metric] = (
+            ""
+            if hits is None
+            else f". The nearest other image has the same label for {hits:.0%} of {len(ids):,} images"
         )
-        told = f"{what} between features of {layer.name}" + (f" ({flat})" if flat else "")
-        key = (id(index), layer.name, metric)
-        if index.images.labelled and index.measured > 2:
-            if key not in self._rates:
-                asked = index.ids[:: max(1, len(index.ids) // JUDGED)][:JUDGED]
-                rates = index.neighbors(list(asked), layer, 1, metric=metric, without_itself=True)  # type: ignore[arg-type]
-                hits = rates.first_hits
-                self._rates[key] = "" if hits is None else (
-                    f". The nearest other image has the same label for {hits:.0%} of {len(asked):,} images"
-                )  # fmt: skip
-            told += self._rates[key]
-        return told + "."
+        self.table.caption = self._caption(index, layer, metric)
 
     # what the user does
 
-    def _build_failed(self, error: BaseException | None) -> None:
+    def _build_told(self, error: BaseException | None) -> None:
         if error is None:
+            self._lasting = False
             self._mended()
         else:
             self._failed(error, lasting=True)
+        self.refresh()
 
     def _layer_chosen(self, change: Any) -> None:
         if change["new"]:
@@ -259,19 +233,18 @@ class NeighborsPanel(Panel):
                 self.selection.layer = self._layer
 
     def _chosen(self, content: Any) -> None:
-        at = content.get("index", -1)
-        if content.get("type") != "choose" or self._closed or not self._rows:
+        at, rows = content.get("index", -1), self._rows
+        if content.get("type") != "choose" or self._closed or not rows:
             return
-        row, column = divmod(at, len(self._rows[0]))
-        if 0 <= row < len(self._rows) and self._rows[row][column] is not None:
-            self.selection.image = self._rows[row][column]
+        row, column = divmod(at, len(rows[0]))
+        if 0 <= row < len(rows) and rows[row][column] is not None:
+            self.selection.image = rows[row][column]
 
     def _pin(self) -> None:
-        chosen, index = self.selection.image, self.selection.index
-        if chosen is None or index is None:
+        chosen = self.selection.image
+        if chosen is None or self.selection.index is None:
             raise ValueError("there is no row to keep yet: choose an image, and build the index")
-        kept = self._kept_rows(index)
-        self._pinned = [chosen, *(one for one in kept if not _same(one, chosen))]
+        self._pinned = [chosen, *(one for one in self._listed if not same(one, chosen))]
         self.refresh()
 
     def _clear(self) -> None:
@@ -279,13 +252,16 @@ class NeighborsPanel(Panel):
         self.refresh()
 
     def _uploaded(self, name: str, data: bytes, scaled: bool) -> None:
+        self._opening.request(lambda: self._open(name, data))
+
+    def _open(self, name: str, data: bytes) -> None:
         try:
             picture = open_image(io.BytesIO(data))
         except ValueError as error:
-            self._failed(ValueError(str(error).replace("the given file", name)))
-            return
+            raise ValueError(str(error).replace("the given file", name)) from None
         picture.name = name  # type: ignore[attr-defined]
-        self.selection.image = picture
+        if not self._closed:
+            self.selection.image = picture
 
     def _follow(self, name: str) -> None:
         if name in ("network", "images"):
@@ -299,74 +275,34 @@ class NeighborsPanel(Panel):
         if name != "unit":
             self.refresh()
 
+    def wait(self, seconds: float = 60.0) -> None:
+        """As any panel, and until what was uploaded is opened."""
+        self._opening.wait(seconds)
+        super().wait(seconds)
+
     def close(self) -> None:
         """End what runs, then as any panel."""
         if not self._closed:
             self.builder.close()
+            self._opening.close()
         super().close()
 
     def code(self) -> str:
-        """Python code that gives the same neighbours."""
-        index, (layer, _) = self.selection.index, self.shown_layer()
-        chosen = self.selection.image
-        query = repr([chosen]) if _is_id(chosen, self.selection.images) else _file_code(chosen)
-        kept = index is not None and layer in index.plan.features
-        features = "" if kept and layer == self.network.last_hidden else f", features=[{layer.name!r}]"
+        """Python code that gives the same neighbours: of the collection's queries, or of the chosen image of one's own."""
+        (layer, _), chosen = self.shown_layer(), self.selection.image
+        rows = [row[0] for row in self._rows if not same(row[0], chosen)]
+        before, query, shown = queries_code([chosen, *rows] if chosen is not None else rows, self.selection.images)
+        needed = [] if layer.name == self.network.last_hidden.name else [layer.name]
         own = ", without_itself=True" if self.own.value else ""
-        lines = [index_code(index, self._path, features)]
-        if query is None:
-            lines.append("# the image as it was opened in the panel: put its path here")
-            query = "image"
-        lines.append(f"index.neighbors({query}, {layer.name!r}, k={self.k.value}, metric={self.metric.value!r}{own})")
-        return "\n".join(lines)
-
-
-def _joined(found: Sequence[Neighbors]) -> Neighbors:
-    together: dict[str, Any] = {
-        name: tuple(part for one in found for part in getattr(one, name))
-        for name in ("queries", "labels", "ids", "distances", "neighbor_labels")
-    }
-    return replace(found[0], **together)
-
-
-def _of_different_classes(index: ActivationIndex, count: int) -> list[str]:
-    """Some images of the index: one of each of the first classes, or spread evenly where labels are no classes."""
-    images = index.images
-    if not images.labelled:
-        return list(index.ids[:: max(1, len(index.ids) // count)][:count])
-    seen: dict[str, str] = {}
-    for id in index.ids:
-        seen.setdefault(images.labels[images.number(id)], id)
-    ids = list(seen.values())
-    return ids[:: max(1, len(ids) // count)][:count]
-
-
-def _same(one: Any, other: Any) -> bool:
-    return one is other or (isinstance(one, str) and isinstance(other, str) and one == other)
-
-
-def _is_id(image: Any, images: ImageSet) -> bool:
-    return isinstance(image, str) and image in images
-
-
-def _name(image: Any) -> str:
-    name = image if isinstance(image, str | os.PathLike) else getattr(image, "name", None)
-    return os.fspath(name) if isinstance(name, str | os.PathLike) else "your image"
-
-
-def _label(image: Any, images: ImageSet) -> str:
-    return images.labels[images.number(image)] if _is_id(image, images) else Path(_name(image)).name
-
-
-def _small(image: Any, index: ActivationIndex) -> bytes:
-    if _is_id(image, index.images):
-        return index.thumbnail_data(image)
-    opener = ImageSet.of([image] if isinstance(image, str) else image).openers[0]
-    return thumbnail(opener.open(), THUMBNAIL)
-
-
-def _file_code(image: Any) -> str | None:
-    return repr(image) if isinstance(image, str | os.PathLike) else None
+        asked_for = f"{query}, {layer.name!r}, k={self.k.value}, metric={self.metric.value!r}{own}"
+        return "\n".join(
+            [
+                index_code(self.selection.index, self._path, needed),
+                *before,
+                f"found = index.neighbors({asked_for})",
+                f"index.neighbor_sheet(found{shown})",
+            ]
+        )
 
 
 def _ordinal(number: int) -> str:

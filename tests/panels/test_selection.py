@@ -7,9 +7,18 @@ import pytest
 import torch
 from traitlets import TraitError
 
-from cnnviz_widgets import ActivationPanel, FilterPanel, ImageSet, MaximizationPanel, Selection
+from cnnviz_widgets import (
+    ActivationPanel,
+    FilterPanel,
+    ImageSet,
+    MaximizationPanel,
+    NeighborsPanel,
+    Selection,
+    TopImagesPanel,
+)
 from cnnviz_widgets.engine.errors import UnknownNameError
 from cnnviz_widgets.engine.layers import Layer
+from tests.panels.indexed import greys, index_of
 from tests.panels.networks import convolutional, grey
 
 
@@ -93,7 +102,7 @@ def test_no_images_is_no_image() -> None:
 
 def test_a_selection_on_another_network_is_refused() -> None:
     selection = Selection(grey())
-    for panel in (FilterPanel, ActivationPanel, MaximizationPanel):
+    for panel in (FilterPanel, ActivationPanel, MaximizationPanel, TopImagesPanel, NeighborsPanel):
         with pytest.raises(ValueError, match="looks at another network"):
             panel(convolutional(), selection=selection)
 
@@ -105,3 +114,62 @@ def test_images_given_to_a_panel_reach_all_on_its_selection() -> None:
     assert selection.images.ids == ("0", "1", "2")
     assert selection.image == "0"
     panel.close()
+
+
+def test_an_index_brings_its_images_along() -> None:
+    net = grey()
+    index = index_of(net, greys(6))
+    selection = Selection(net, greys(3))
+    selection.image = "2"
+    told: list[str] = []
+    selection.observe(lambda change: told.append(change["name"]))
+    selection.index = index
+    assert selection.images is index.images
+    assert selection.image == "0"
+    assert sorted(told) == ["image", "images", "index"]
+    selection.image = "5"
+    selection.index = index_of(net, index.images)
+    assert selection.image == "5"
+
+
+def test_an_index_of_another_network_is_refused() -> None:
+    selection = Selection(grey())
+    with pytest.raises(TraitError, match="the index is one of convolutional, the selection looks at grey"):
+        selection.index = index_of(convolutional(), greys(2))
+    with pytest.raises(TraitError):
+        selection.index = "index/"
+    assert selection.index is None
+
+
+def test_other_images_or_another_network_take_the_index_away() -> None:
+    net = grey()
+    index = index_of(net, greys(6))
+    selection = Selection.of(net, index=index)
+    assert selection.index is index
+    assert selection.images is index.images
+    selection.images = index.images
+    assert selection.index is index
+    selection.images = greys(6)
+    assert selection.index is None
+    selection.index = index
+    selection.network = convolutional()
+    assert selection.index is None
+    assert selection.images is index.images
+    assert selection.unit == selection.network.main_layers[0][0]
+
+
+@pytest.mark.parametrize("given", ["index/", 3, object()], ids=["a path", "a number", "an object"])
+def test_what_is_no_index_is_a_type_error(given: object) -> None:
+    with pytest.raises(TypeError, match=r"expected cnn\.ActivationIndex\.build"):
+        Selection.of(grey(), index=given)  # type: ignore[arg-type]
+
+
+def test_an_index_given_to_a_panel_reaches_all_on_its_selection() -> None:
+    net = grey()
+    selection = Selection(net, greys(3))
+    index = index_of(net, greys(6))
+    panel = TopImagesPanel(net, index, selection=selection)
+    assert selection.index is index
+    assert selection.images is index.images
+    panel.close()
+    assert selection.builders == ()

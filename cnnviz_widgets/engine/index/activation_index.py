@@ -21,7 +21,7 @@ from .building import Build
 from .opening import find, others_told
 from .parts import Parts
 from .plan import Pool, Settings, plan
-from .work import Makes
+from .work import Makes, check_executor
 
 
 class ActivationIndex(Answers):
@@ -135,6 +135,7 @@ class ActivationIndex(Answers):
         BuildError
             Workers failed, or the weights changed meanwhile.
         """
+        check_executor(executor)
         given = ImageSet.of(images)
         planned = plan(network, layers, features, Settings(k, pool, batch, shard))
         build = Build(
@@ -186,14 +187,15 @@ class ActivationIndex(Answers):
         given = ImageSet.of(images)
         found = find(path, network, given)
         done, planned = found.done, found.plan
+        shards = found.roster.shards(planned.settings.shard, planned.settings.batch)
         return cls(
             network,
             given,
             planned,
             found.roster,
-            found.archive.folder.arrays(done.table).rows,
+            found.table.rows,
             Parts.of_records(found.archive.folder, done.parts),
-            looked_at=sum(map(len, found.roster.shards(planned.settings.shard)[: done.shards])),
+            looked_at=sum(map(len, shards[: done.shards])),
             faults=done.faults,
             digest=found.digest,
             path=found.archive.folder.path,

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from cnnviz_widgets.engine.image_set import ImageSet
 from cnnviz_widgets.engine.images import ImageError
@@ -31,6 +32,7 @@ from .plan import Plan
 from .queries import queries, units_for
 from .readings import COUNTED, levels, statistics
 from .roster import Roster
+from .sheets import neighbor_sheet, top_sheet
 from .table import NOTHING, read_keys
 
 Rows = Callable[[str, int, int], npt.NDArray[Any]]
@@ -114,6 +116,10 @@ class Answers:
             )
         if unit.position is not None:
             raise ValueError(f"{unit} is a neuron; the index holds channels: net[{name!r}][{unit.channel}]")
+        if unit.layer.shape != (known := self.network[name].shape):
+            raise ValueError(
+                f"{unit} is of a layer of the shape {unit.layer.shape}; {name!r} has {known}: net[{name!r}]"
+            )
         return self.offsets[self.plan.alias.get(name, name)] + unit.channel
 
     def top_images(self, unit: Unit, k: int | None = None, *, fold: bool = False) -> list[Match]:
@@ -147,6 +153,44 @@ class Answers:
     def examine(self, unit: Unit, k: int | None = None, *, fold: bool = False) -> list[Sighting]:
         """`top_images`, each opened and measured again: what changed since says so, the others bring photograph, map and crop."""
         return examine(self, unit, self.top_images(unit, k, fold=fold))
+
+    def sheet(
+        self,
+        unit: Unit,
+        k: int | None = None,
+        *,
+        crops: bool = False,
+        fold: bool = False,
+        side: int = 176,
+        columns: int = 0,
+    ) -> Image.Image:
+        """The images that excite a unit most as one picture, measured again; those that changed since are left out.
+
+        Parameters
+        ----------
+        crops
+            What the unit sees alone, hatched where it looks beyond the border, in place of all that the network sees.
+        fold
+            See `top_images`.
+        side
+            Pixels of each image; ``columns`` of them in a row, 0: about as many as rows.
+
+        Raises
+        ------
+        ValueError
+            No image to show.
+        """
+        return top_sheet(self, unit, k, crops, fold, side, columns)
+
+    def neighbor_sheet(self, found: Neighbors, queries: Any = None, *, side: int = 128) -> Image.Image:
+        """Neighbours as the classic figure: queries in the first column, the nearest images right of each.
+
+        Parameters
+        ----------
+        queries
+            The pictures that were asked about, where they are not of the set.
+        """
+        return neighbor_sheet(self, found, queries, side)
 
     def _match(self, unit: Unit, number: int, score: float, position: int) -> Match:
         layer = unit.layer
@@ -199,7 +243,12 @@ class Answers:
         """
         name = self.network[layer].name if layer is not None else ""
         kept = [known.name for known in self.plan.features]
-        if not name and kept:
+        if not kept:
+            raise ValueError(
+                f"no features were kept: {self.network.last_hidden.name!r}, the last hidden layer, gives none. "
+                "build(features=[...]) names other layers"
+            )
+        if not name:
             return self.network.last_hidden.name if self.network.last_hidden.name in kept else kept[0]
         if name not in kept:
             raise ValueError(
@@ -265,7 +314,7 @@ class Answers:
             raise ValueError(f"k={k}; expected at least one neighbour")
         name = self.feature_layer(layer)
         asked = queries(self, query_images, name, labels)
-        own = np.array([self.rows_by_id.get(id, -1) for id in asked.ids]) if without_itself else None
+        own = asked.rows(self) if without_itself else None
         recall = 1.0
         if search == "exact":
             rows, far = nearest(asked.features, self.parts.blocks(name), k, metric, own)
@@ -297,7 +346,7 @@ class Answers:
         image
             An id of the set, or an image.
         layer
-            One that is in the index; None: all main layers.
+            One that is in the index; None: all main layers, or all layers of the index where it holds no main one.
 
         Returns
         -------

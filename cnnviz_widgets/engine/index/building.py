@@ -69,7 +69,7 @@ class Build:
         self.parts: list[Part] = []
         self.done: Done | None = None
         self.faults: dict[int, str] = {}
-        self.shards = self.roster.shards(plan.settings.shard)
+        self.shards = self.roster.shards(plan.settings.shard, plan.settings.batch)
 
     @property
     def finished(self) -> bool:

@@ -22,6 +22,7 @@ from cnnviz_widgets.engine.framing import Framing, framing
 from cnnviz_widgets.engine.images import ImageError
 from cnnviz_widgets.engine.layers import Unit
 from cnnviz_widgets.engine.openers import extent
+from cnnviz_widgets.engine.receptive_field import Box
 from cnnviz_widgets.engine.thumbnails import as_picture
 
 from .loading import default_workers
@@ -70,16 +71,23 @@ class Sighting:
         return None if self.framing is None else self.framing.to_picture(self.window.seen)
 
     def crop(self, side: int) -> Crop:
-        """What the unit sees, ``side`` pixels large; padding is hatched."""
-        assert self.photograph is not None
-        assert self.framing is not None
-        return cut(self.photograph, self.framing, self.window.box, side)
+        """What the unit sees, ``side`` pixels large; padding is hatched.
+
+        Raises
+        ------
+        ValueError
+            The image can't be opened.
+        """
+        return self._cut(self.window.box, side)
 
     def whole(self, side: int) -> Crop:
-        """The part of the photograph that the network sees, ``side`` pixels large."""
-        assert self.photograph is not None
-        assert self.framing is not None
-        return cut(self.photograph, self.framing, (0, 0, *self.framing.input), side)
+        """The part of the photograph that the network sees, ``side`` pixels large; as `crop` in all else."""
+        return self._cut(None, side)
+
+    def _cut(self, box: Box | None, side: int) -> Crop:
+        if self.photograph is None or self.framing is None:
+            raise ValueError(f"the image {self.match.id!r} can't be shown: {self.fault}")
+        return cut(self.photograph, self.framing, box or (0, 0, *self.framing.input), side)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,15 +131,13 @@ def _open(index: Answers, id: str) -> _Opened:
         place = images.number(id)
         tensor = images.prepare(place, spec)
         value = images.openers[place].open()
-        channels = 0 if isinstance(value, Image.Image) or value.ndim < 3 else value.shape[0 if _is_tensor(value) else 2]
-        like_tensor = _is_tensor(value) or channels not in (0, 1, 3, 4)
+        # what no picture can hold is scaled as a tensor
+        like_tensor = not isinstance(value, Image.Image) and (
+            isinstance(value, Tensor) or (value.ndim == 3 and spec.size[0] not in (1, 3))
+        )
         return _Opened(tensor, as_picture(value), framing(extent(value), spec, tensor=like_tensor), "")
     except (ImageError, KeyError) as error:
         return _Opened(None, None, None, str(error))
-
-
-def _is_tensor(value: object) -> bool:
-    return isinstance(value, Tensor)
 
 
 def _score(values: Tensor, pool: str) -> float:

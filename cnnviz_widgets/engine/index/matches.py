@@ -74,7 +74,8 @@ class Statistics:
     lowest, highest
         The ends; NaN of none.
     dropped
-        Images left out since their value is not finite.
+        Images for which the unit gives values that are not finite. These values are left out; where an image gives others too,
+        the others count.
     edges, counts
         The histogram: (n + 1,) and (n,), without empty bins at its ends.
     """
@@ -91,11 +92,11 @@ class Statistics:
     counts: npt.NDArray[np.int64]
 
     def share_below(self, value: float) -> float:
-        """The share of images that answer less, true to the width of a bin."""
-        if not self.images:
+        """The share of images that answer less, true to the width of a bin; NaN of none."""
+        if not self.images or value != value:
             return float("nan")
-        if value > self.highest:
-            return 1.0
+        if value <= self.lowest or value > self.highest:
+            return float(value > self.highest)
         return float(np.interp(value, self.edges, np.concatenate([[0], np.cumsum(self.counts)])) / self.images)
 
 

@@ -20,6 +20,7 @@ from cnnviz_widgets.engine.network import Network
 from .layout import layout_of
 from .loading import Batch
 from .plan import Plan, identity_of
+from .reducing import reduced
 from .table import NOTHING, Table, keys_of, read_keys
 
 
@@ -189,23 +190,16 @@ class _Looked:
                 f"the layer {layer.name!r} gives the shape {tuple(tensor.shape)} for {len(self.values)} images, expected "
                 f"{(len(self.values), *layer.shape)}; leave it out: layers=[...]"
             )
-        maps = _channels_first(layer, tensor)
-        axes = tuple(range(2, maps.dim()))
-        at = self._measuring._offsets[layer.name]
+        settings, at = self._measuring.plan.settings, self._measuring._offsets[layer.name]
         part = slice(at, at + layer.channels)
-        mean = self._measuring.plan.settings.pool == "mean"
-        values = (maps if not axes else maps.mean(axes) if mean else maps.amax(axes)).float()
-        finite = values.isfinite()
-        whole = bool(finite.all())
-        if not whole:
-            self.dropped[part] += (~finite & self._real[:, None]).sum(0)
-            maps = torch.where(maps.float().isfinite(), maps, torch.nan)
-            values = _reduced_finite(maps, axes, mean)
-        self.values[:, part] = values
-        images, channels = self._candidates(values, part).nonzero(as_tuple=True)
+        found = reduced(_channels_first(layer, tensor), settings.pool)
+        self.values[:, part] = found.values
+        if found.faulty is not None:
+            self.dropped[part] += (found.faulty & self._real[:, None]).sum(0)
+        images, channels = self._candidates(found.values, part).nonzero(as_tuple=True)
         if len(images):
-            placed = axes and not mean
-            positions = _positions(maps, images, channels, whole) if placed else torch.full_like(images, -1)
+            placed = settings.pool == "max"
+            positions = found.positions(images, channels) if placed else torch.full_like(images, -1)
             self._ahead.append((images, channels + at, positions))
 
     def _candidates(self, values: Tensor, part: slice) -> Tensor:
@@ -219,25 +213,6 @@ class _Looked:
             keys = torch.where(ahead, keys_of(values, self.numbers[:, None]), NOTHING)
             ahead &= keys >= keys.topk(k, dim=0).values[-1]
         return ahead
-
-
-def _positions(maps: Tensor, images: Tensor, channels: Tensor, finite: bool) -> Tensor:
-    """The first position of the largest value in these maps, row by row."""
-    found = maps[images, channels].flatten(1)
-    # argmax takes NaN for the largest
-    return (found if finite else found.nan_to_num(-torch.inf, torch.inf, -torch.inf)).argmax(1)
-
-
-def _reduced_finite(maps: Tensor, axes: tuple[int, ...], mean: bool) -> Tensor:
-    """The largest or the mean value of those that are not NaN; NaN where all are, or where float32 does not hold it."""
-    if not axes:
-        values = maps
-    elif mean:
-        values = maps.nanmean(axes)
-    else:
-        values = maps.nan_to_num(-torch.inf, torch.inf, -torch.inf).amax(axes)
-    values = values.float()
-    return torch.where(values.isfinite(), values, torch.nan)
 
 
 def _channels_first(layer: Layer, tensor: Tensor) -> Tensor:

@@ -188,8 +188,15 @@ def _enters_flat(network: Network, layer: Layer) -> bool:
     """Whether the last dense layer takes every position of this one as a feature of its own."""
     if layer != network.last_hidden or math.prod(layer.positions) == 1:
         return False
-    dense = dict(network.bare.named_modules()).get(network.owner(network.output.name))
-    return isinstance(dense, nn.Linear) and dense.in_features == math.prod(layer.shape)
+    modules = dict(network.bare.named_modules())
+    # a softmax may follow it, so it need not be the output
+    called = [
+        modules.get(network.owner(one.name))
+        for one in network.layers.values()
+        if one.kind != "input" and not one.positions
+    ]
+    dense = [part for part in called if isinstance(part, nn.Linear)]
+    return bool(dense) and dense[-1].in_features == math.prod(layer.shape)
 
 
 def _layers(network: Network, given: Sequence[str | Layer] | str | Layer) -> list[Layer]:

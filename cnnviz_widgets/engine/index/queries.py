@@ -28,6 +28,17 @@ class Queries:
     ids: list[str]
     labels: list[str]
     features: npt.NDArray[np.float32]
+    given: ImageSet | None = None
+
+    def rows(self, index: Answers) -> npt.NDArray[np.int64]:
+        """(Q,): the row of each that is an image of the index's own set, by id and content; -1 for the others."""
+        rows = [index.rows_by_id.get(id, -1) for id in self.ids]
+        if self.given is not None and self.given is not index.images:
+            known = [at for at, row in enumerate(rows) if row >= 0]
+            own = index.images.fingerprints(self.ids[at] for at in known)
+            for at, one, other in zip(known, own, self.given.fingerprints(known), strict=True):
+                rows[at] = rows[at] if one == other else -1
+        return np.array(rows, np.int64)
 
 
 def queries(index: Answers, given: Any, layer: str, labels: Sequence[str] | None) -> Queries:
@@ -35,27 +46,34 @@ def queries(index: Answers, given: Any, layer: str, labels: Sequence[str] | None
     if isinstance(given, str):
         given = [given]
     listed = isinstance(given, list | tuple) and bool(given)
+    if labels is not None and listed and len(labels) != len(given):
+        raise ValueError(f"{len(labels)} labels for {len(given)} queries; give one for each")
     if listed and all(isinstance(one, str) and one in index.images for one in given):
         rows = [index.row_of(one) for one in given]
         own = [index.images.labels[index.images.number(one)] for one in given]
         features = np.stack([index.parts.feature(layer, row) for row in rows])
-        return Queries(list(given), own if index.images.labelled or labels is None else list(labels), features)
+        told = own if index.images.labelled or labels is None else [str(label) for label in labels]
+        return Queries(list(given), told, features)
+    if listed:  # ids among other images
+        given = [index.images[one] if isinstance(one, str) and one in index.images else one for one in given]
     queries = ImageSet.of(given)
     if labels is not None and len(labels) != len(queries):
         raise ValueError(f"{len(labels)} labels for {len(queries)} queries; give one for each")
     own = list(queries.labels) if isinstance(given, ImageSet) else [""] * len(queries)
     names = list(queries.ids) if isinstance(given, ImageSet) else [f"query {n}" for n in range(len(queries))]
-    return Queries(
-        names, own if labels is None else [str(label) for label in labels], _features_of(index, queries, layer)
-    )
+    told = own if labels is None else [str(label) for label in labels]
+    found = _features_of(index, queries, layer, given)
+    return Queries(names, told, found, given if isinstance(given, ImageSet) else None)
 
 
-def _features_of(index: Answers, queries: ImageSet, layer: str) -> npt.NDArray[np.float32]:
+def _features_of(index: Answers, queries: ImageSet, layer: str, given: Any) -> npt.NDArray[np.float32]:
     """The features of images that are not of the set, as those of the set were made."""
     found = []
     for batch in batches(queries, range(len(queries)), index.network.input, index.plan.settings.batch):
         if batch.faults:
-            raise ImageError(next(iter(batch.faults.values())))
+            number, reason = next(iter(batch.faults.items()))
+            named = isinstance(given, list | tuple) and isinstance(given[number], str)
+            raise ImageError(f"{reason}; nor is {given[number]!r} an id of the set" if named else reason)
         maps = index.network.activations(batch.images, layer)[layer]
         found.append(index.plan.features_of(index.network[layer], maps).cpu().numpy())
     return np.concatenate(found) if found else np.zeros((0, index.plan.width(index.network[layer])), np.float32)
@@ -63,11 +81,19 @@ def _features_of(index: Answers, queries: ImageSet, layer: str) -> npt.NDArray[n
 
 def units_for(index: Answers, image: Any, layer: str | Layer | None, k: int) -> list[tuple[Unit, float, float]]:
     """See `Answers.units_for`."""
-    names = [layer.name for layer in index.network.main_layers] if layer is None else [index.network[layer].name]
+    if k < 1:
+        raise ValueError(f"k={k}; expected at least one unit")
+    names = [one.name for one in index.network.main_layers] if layer is None else [index.network[layer].name]
     if layer is not None and not index.holds(names[0]):
         index.row(index.network[names[0]][0])
-    given = index.images[image] if isinstance(image, str) and image in index.images else image
-    tensor = index.network.prepare(given).float().cpu()[:1]
+    if not any(map(index.holds, names)):
+        names = list(index.offsets)
+    if isinstance(image, str) and image in index.images:
+        tensor = index.images.prepare(image, index.network.input)[None]
+    else:
+        tensor = index.network.prepare(image).float().cpu()
+    if len(tensor) != 1:
+        raise ImageError(f"{len(tensor)} images were given; expected one")
     measuring = Measuring(index.network, index.plan, torch.zeros(1, dtype=torch.int32))
     try:
         threshold = torch.full((index.plan.units,), torch.iinfo(torch.int64).max)

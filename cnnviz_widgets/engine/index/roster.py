@@ -57,12 +57,18 @@ class Roster:
         ranks[self.order] = np.arange(len(self.ids), dtype=np.int32)
         return torch.from_numpy(ranks)
 
-    def shards(self, size: int) -> list[np.ndarray]:
+    def shards(self, size: int, batch: int = 1) -> list[np.ndarray]:
         """The images' numbers, shard by shard; one empty shard of no images.
 
-        Within a shard they are sorted, so that crops of one photograph, which is decoded once for them, stand together.
+        Shards of more than four batches grow to their size, from one batch on: there is something to see soon. Within a shard
+        numbers are sorted, so that crops of one photograph, which is decoded once for them, stand together.
         """
-        return [np.sort(self.order[at : at + size]) for at in range(0, max(1, len(self.ids)), size)]
+        found: list[np.ndarray] = []
+        at, grown = 0, batch if size > 4 * batch else size
+        while at < len(self.ids) or not found:
+            found.append(np.sort(self.order[at : at + grown]))
+            at, grown = at + grown, min(size, 2 * grown)
+        return found
 
     def in_set(self, images: ImageSet) -> np.ndarray:
         """(n,) int64: each number's place in the set."""

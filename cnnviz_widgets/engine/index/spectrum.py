@@ -60,17 +60,23 @@ class Spectra:
 
     def add(self, values: Tensor, ranks: Tensor) -> None:
         """Take in values (U, B), NaN for none, of images with these ranks (B,)."""
-        known = ~values.isnan()
+        if not values.shape[1]:
+            return
+        missing = values.isnan()
+        some = bool(missing.any())
         self._reach(
-            torch.where(known, values, torch.inf).amin(1),
-            torch.where(known, values, -torch.inf).amax(1),
+            (values.masked_fill(missing, torch.inf) if some else values).amin(1),
+            (values.masked_fill(missing, -torch.inf) if some else values).amax(1),
         )
-        columns = torch.ldexp(values.double(), -self.exponent[:, None]).floor_().nan_to_num_(0.0).long()
-        columns -= self.first[:, None]
-        columns.masked_fill_(~known, 0)
-        self.counts.scatter_add_(1, columns, known.int())
-        everyone = ranks.int().expand(values.shape)
-        self.ranks.scatter_reduce_(1, columns, torch.where(known, everyone, NOBODY), "amin")
+        scale = torch.ldexp(torch.ones_like(self.first, dtype=torch.float64), -self.exponent)[:, None]
+        places = (values.masked_fill(missing, 0.0) if some else values).double().mul_(scale).floor_()
+        columns = places.sub_(self.first[:, None].double()).long()
+        counted, everyone = torch.ones_like(values, dtype=torch.int32), ranks.int().expand(values.shape)
+        if some:
+            columns.masked_fill_(missing, 0)
+            counted, everyone = counted.masked_fill_(missing, 0), everyone.masked_fill(missing, NOBODY)
+        self.counts.scatter_add_(1, columns, counted)
+        self.ranks.scatter_reduce_(1, columns, everyone, "amin")
 
     def merge(self, other: Spectra) -> None:
         """Take in what another has counted."""

@@ -100,11 +100,14 @@ class Table:
 
     def count(self, values: Tensor, dropped: Tensor, ranks: Tensor) -> None:
         """Take values (U, B) into spectrum and statistics, NaN for none; the largest ones go to `enter`."""
-        known = ~values.isnan()
-        numbers = torch.where(known, values, 0.0).double()
-        seen = known.sum(1)
+        missing = values.isnan()
+        if missing.any():
+            numbers = values.double().masked_fill_(missing, 0.0)
+            seen = (~missing).sum(1)
+        else:
+            numbers, seen = values.double(), torch.full((len(values),), values.shape[1])
         mean = numbers.sum(1) / seen.clamp(min=1)
-        squares = torch.where(known, numbers - mean[:, None], 0.0).square_().sum(1)
+        squares = numbers.sub_(mean[:, None]).square_().masked_fill_(missing, 0.0).sum(1)
         self._add_moments(seen, mean, squares)
         self.fired += (values > 0).sum(1)
         self.dropped += dropped

@@ -6,7 +6,6 @@ few pieces under way happens here. A piece of work says everything by value, so 
 
 from __future__ import annotations
 
-import io
 import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 
 from cnnviz_widgets.engine.image_set import ImageSet
-from cnnviz_widgets.engine.travel import MENDS, Ticket, TravelError, pickler_for
+from cnnviz_widgets.engine.travel import Ticket, pickled, refuse_forks
 
 from .loading import batches
 from .measuring import Measuring, Part
@@ -58,9 +57,8 @@ class Job:
     thumbnail: int
     workers: int | None
 
-    def __dask_tokenize__(
-        self,
-    ) -> tuple[Any, ...]:  # else each image is looked at; the attempt tells the work from other
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        # else each image is looked at, although the attempt tells the work from all other
         return self.shard, *self.ticket.__dask_tokenize__()
 
 
@@ -142,6 +140,13 @@ def _broken(error: BaseException, shard: int, makes: bool) -> str:
     return f"the pool broke ({_first_line(error)}); given a function that makes a pool, executor= goes on by itself"
 
 
+def check_executor(executor: Any) -> None:
+    """Raise ``TypeError`` or `TravelError` for what can't be asked to measure; a function is asked for its executor later."""
+    if executor is None or (callable(executor) and not isinstance(executor, Executor)):
+        return
+    refuse_forks(check(executor))
+
+
 def check(executor: Any) -> Executor:
     """An executor as it is.
 
@@ -166,14 +171,8 @@ def check_travels(job: Job, executor: Executor) -> None:
     TravelError
         They can't be pickled.
     """
-    if isinstance(executor, ThreadPoolExecutor):
-        return
-    try:
-        pickler_for(executor)(io.BytesIO()).dump((job.images, job.plan))
-    except Exception as error:  # pickle raises PicklingError, AttributeError, TypeError and what a __reduce__ raises
-        raise TravelError(
-            f"the images can't be sent to the workers of {type(executor).__name__}: {error}; {MENDS}"
-        ) from error
+    if not isinstance(executor, ThreadPoolExecutor):
+        pickled((job.images, job.plan), executor, "the images")
 
 
 class _Pool:
@@ -239,8 +238,11 @@ class _Pool:
 
 def _workers(executor: Any) -> int:
     """How many workers there are by now, where that can be told; 0 else."""
-    if (client := getattr(executor, "_client", None)) is not None and hasattr(client, "nthreads"):  # Dask
-        return sum(client.nthreads().values())
+    if (client := getattr(executor, "_client", None)) is not None:  # Dask
+        try:
+            return sum(client.nthreads().values())
+        except Exception:  # a client that is closed, which tells so itself when it is given work
+            return 0
     known = getattr(executor, "_max_workers", 0)
     return known if isinstance(known, int) else 0
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from cnnviz_widgets.engine.image_set import ImageSet
 from cnnviz_widgets.engine.index import ActivationIndex, work
-from cnnviz_widgets.engine.index.table import Table
+from cnnviz_widgets.engine.index.table import COLUMNS
 from cnnviz_widgets.engine.input_spec import InputSpec
 from cnnviz_widgets.engine.network import Network
 from cnnviz_widgets.engine.openers import GivenOpener
@@ -105,8 +105,6 @@ def counted() -> Iterator[list[int]]:
 
 def columns(index: ActivationIndex) -> dict[str, np.ndarray]:
     """All that an index knows about the units, and the features, by name."""
-    from cnnviz_widgets.engine.index.table import COLUMNS
-
     found = {name: np.asarray(index.rows(name, 0, index.plan.units)) for name in COLUMNS}
     return {**found, **{f"features {one.name}": index.features(one.name) for one in index.plan.features}}
 
@@ -120,14 +118,3 @@ def same(one: ActivationIndex, other: ActivationIndex) -> None:
     assert one.ids == other.ids
     assert one.faults == other.faults
     assert one.complete == other.complete
-
-
-def table_in(path: Path) -> Table:
-    """The table of the only index below ``path``."""
-    from cnnviz_widgets.engine.index.archive import Archive
-    from cnnviz_widgets.engine.store import Folder
-
-    archive = Archive(Folder(next(path.glob("*/done.json")).parent), {})
-    done = archive.done()
-    assert done is not None
-    return archive.table(done)

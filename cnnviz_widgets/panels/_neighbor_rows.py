@@ -110,7 +110,9 @@ def _query_cell(query: Any, index: ActivationIndex) -> Cell:
         label = index.images.labels[index.images.number(query)]
         return small_cell(index, query, (label,), title, "query")
     opener = ImageSet.of([query] if isinstance(query, str) else query).openers[0]
-    return Cell(thumbnail(opener.open(), THUMBNAIL), (Path(name_of(query)).name,), title, tone="query")
+    # what a file was called when it was dropped is no path
+    name = Path(query).name if isinstance(query, str | os.PathLike) else name_of(query)
+    return Cell(thumbnail(opener.open(), THUMBNAIL), (name,), title, tone="query")
 
 
 def of_different_classes(index: ActivationIndex, count: int) -> list[str]:

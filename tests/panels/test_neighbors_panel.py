@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from PIL import Image
 from torch import nn
 
 from cnnviz_widgets import ActivationIndex, ImageSet, InputSpec, NeighborsPanel, Network, Selection, TopImagesPanel
+from cnnviz_widgets.panels import neighbors
 from cnnviz_widgets.panels.neighbors import ROWS
 from tests.panels.indexed import LABELS, choose, greys, index_of, local, noise, picture, result_of
 from tests.panels.networks import grey
@@ -293,6 +295,32 @@ def test_an_image_that_can_t_be_looked_up_leaves_the_other_rows(panel: Neighbors
     panel.wait()
     assert (panel.remark.text, panel.table.selected) == ("", 0)
     assert row(panel, 0)[0]["lines"] == ["there.png"]
+
+
+def test_no_handler_computes(keep: Keep, guarded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Network(guarded(), InputSpec(size=(1, 8, 8)))
+    panel = keep(NeighborsPanel(net, index_of(net, greys())))
+    opened: list[str] = []
+    original = neighbors.open_image
+    monkeypatch.setattr(
+        neighbors, "open_image", lambda data: (opened.append(threading.current_thread().name), original(data))[1]
+    )
+    guarded.gate.clear()
+    data = encoded(noise(1))
+    panel.upload._handle_custom_msg({"type": "file", "name": "a.png", "size": len(data), "number": 1}, [data])
+    panel._opening.wait(60)
+    panel.pin.click()
+    panel.clear.click()
+    panel.metric.value = "cosine"
+    panel.k.value = 3
+    panel._show_code.value = True
+    panel.builder.button.click()
+    choose(panel.table, 2)
+    guarded.gate.set()
+    panel.builder.wait(60)
+    panel.wait()
+    assert opened == ["cnnviz-drawing"]
+    assert (panel.note.text, panel.table.columns) == ("", 4)
 
 
 # collections

@@ -592,6 +592,31 @@ def test_the_code_names_the_class(panel: TopImagesPanel) -> None:
 # the end
 
 
+def test_no_handler_computes(keep: Keep, guarded: Any) -> None:
+    net = Network(guarded(), InputSpec(size=(1, 8, 8)))
+    panel = keep(TopImagesPanel(net, index_of(net, greys())))
+    panel._known.clear()
+    guarded.gate.clear()
+    panel.units.next.click()
+    panel.view.value = "crop"
+    panel.fold.value = True
+    panel.likes.click()
+    panel.synthesis.button.click()
+    panel.builder.button.click()
+    panel._show_code.value = True
+    choose(panel.table, 0)
+    panel.tree.selected = "conv"
+    panel.channel.value = 2
+    assert panel.synthesis.running or panel.builder.running
+    assert "fold=True" in panel._code.text
+    guarded.gate.set()
+    panel.builder.wait(60)
+    panel.synthesis.wait(60)
+    panel.wait()
+    assert panel.note.text == ""
+    assert panel.table.caption.startswith("conv[2]: sees 3 × 3")
+
+
 @pytest.mark.parametrize("state", ["empty", "images", "index", "drawing", "synthesizing", "building"])
 def test_closes_in_every_state(keep: Keep, state: str) -> None:
     from ipywidgets.widgets.widget import _instances

@@ -50,9 +50,9 @@ def queries(index: Answers, given: Any, layer: str, labels: Sequence[str] | None
         raise ValueError(f"{len(labels)} labels for {len(given)} queries; give one for each")
     if listed and all(isinstance(one, str) and one in index.images for one in given):
         rows = [index.row_of(one) for one in given]
-        own = [index.images.labels[index.images.number(one)] for one in given]
+        own = [index.images.labels[index.images.number(one)] if index.images.labelled else "" for one in given]
         features = np.stack([index.parts.feature(layer, row) for row in rows])
-        told = own if index.images.labelled or labels is None else [str(label) for label in labels]
+        told = own if labels is None else [str(label) for label in labels]
         return Queries(list(given), told, features)
     if listed:  # ids among other images
         given = [index.images[one] if isinstance(one, str) and one in index.images else one for one in given]

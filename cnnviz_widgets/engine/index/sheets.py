@@ -8,7 +8,7 @@ from PIL import Image
 
 from cnnviz_widgets.engine import display
 from cnnviz_widgets.engine.image_set import ImageSet
-from cnnviz_widgets.engine.images import open_image
+from cnnviz_widgets.engine.images import ImageError, open_image
 from cnnviz_widgets.engine.layers import Unit
 from cnnviz_widgets.engine.thumbnails import as_picture
 
@@ -27,7 +27,7 @@ def top_sheet(
         raise ValueError(f"no image of the collection to show for {unit}: index.examine({unit}) tells why")
     sighted = [(one.crop(side) if crops else one.whole(side)).picture.convert("RGB") for one in shown]
     labels = [f"{one.match.score:.4g} {_label(index, one.match.id)}" for one in shown]
-    return display.board(sighted, labels, columns=columns, side=side)
+    return display.board(sighted, list(map(_line, labels)), columns=columns, side=side)
 
 
 def neighbor_sheet(index: Answers, found: Neighbors, queries: Any, side: int) -> Image.Image:
@@ -43,24 +43,33 @@ def neighbor_sheet(index: Answers, found: Neighbors, queries: Any, side: int) ->
         if own is not None:
             pictures.append(as_picture(own[row]).convert("RGB"))
         elif name in index.images:
-            pictures.append(_thumbnail(index, name))
+            pictures.append(_thumbnail(index, name, side))
         else:
             raise ValueError(f"{name!r} is not of the collection; give the pictures: queries=[...]")
         labels.append(f"{found.labels[row] or name}:")
         for id, far in zip(found.ids[row], found.distances[row], strict=True):
-            pictures.append(_thumbnail(index, id))
+            pictures.append(_thumbnail(index, id, side))
             labels.append(f"{far:.3g} {_label(index, id)}")
         for _ in range(columns - 1 - len(found.ids[row])):
             pictures.append(Image.new("RGB", (side, side), "white"))
             labels.append("")
     for picture in pictures:
         picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return display.board(pictures, labels, columns=columns, side=side)
+    return display.board(pictures, list(map(_line, labels)), columns=columns, side=side)
 
 
-def _thumbnail(index: Answers, id: str) -> Image.Image:
-    return open_image(index.thumbnail_data(id)).convert("RGB")
+def _thumbnail(index: Answers, id: str, side: int) -> Image.Image:
+    """A thumbnail; an even grey for an image that can't be opened any more."""
+    try:
+        return open_image(index.thumbnail_data(id)).convert("RGB")
+    except ImageError:
+        return Image.new("RGB", (side, side), "lightgrey")
 
 
 def _label(index: Answers, id: str) -> str:
     return index.images.labels[index.images.number(id)]
+
+
+def _line(label: str) -> str:
+    """A label on one line, for a file's name may hold line ends, and bytes that are no text."""
+    return " ".join(label.encode(errors="replace").decode().split())

@@ -23,7 +23,7 @@ from ._neighbor_rows import Asked, asked, cells_of, of_different_classes, querie
 from ._runner import Latest
 from ._selection import Selection
 
-SIDE = 104
+SIDE = 112
 ROWS = 4
 """Queries beside the chosen image, to begin with: one of each of so many classes."""
 JUDGED = 500
@@ -93,7 +93,7 @@ class NeighborsPanel(Panel):
             layout=widgets.Layout(width="auto"), style={"description_width": "initial"},
         )  # fmt: skip
         self.k = widgets.IntSlider(
-            value=6, min=1, max=12, description="neighbours", style={"description_width": "initial"}
+            value=5, min=1, max=12, description="neighbours", style={"description_width": "initial"}
         )
         self.own = widgets.Checkbox(value=True, description="leave out the image itself", indent=False)
         self.pin = _button("Keep this row", "Keep the chosen image's row, below")

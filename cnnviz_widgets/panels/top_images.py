@@ -24,7 +24,7 @@ from ._spread import Spread
 from ._synthesis import Synthesis
 from ._unit_controls import UnitControls
 
-SIDE, SMALL = 152, 76
+SIDE, SMALL = 152, 66
 REMEMBERED = 24
 LIKED = 8
 """Units that are listed for an image."""
@@ -105,7 +105,7 @@ class TopImagesPanel(Panel):
         self.synthesis = Synthesis(self._standing, self._synthesized, self._failed)
         self.liked = BarChart(unit="σ")
         self.likes = widgets.Button(
-            description="Which units like the chosen image most?", layout=widgets.Layout(width="auto")
+            description="Units that like the chosen image", layout=widgets.Layout(width="auto")
         )
         # in the browser, at once and whatever the kernel does
         self._link = widgets.jslink((self.opacity, "value"), (self.table, "overlay_opacity"))

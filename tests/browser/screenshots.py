@@ -77,6 +77,28 @@ def climbed(notebook: Notebook, until: str) -> Locator:
     return status
 
 
+COLLECTION = """
+images = cnn.ImageSet.samples(600)
+index = cnn.ActivationIndex.build(net, images, path="index", features=["bn1", "blocks.2.1.bn3", net.last_hidden])
+selection = cnn.Selection(net, images)
+"""
+
+
+def top_images(notebook: Notebook) -> Locator:
+    """What a channel of the middle sees in the images it likes best, and the one synthesized for it."""
+    show(notebook, COLLECTION, "panel = cnn.TopImagesPanel(net, index, selection=selection); panel")
+    notebook.python("", "selection.unit = net['blocks.3.2.bn1'][17]; panel.view.value = 'crop'; panel.wait()")
+    notebook.page.get_by_role("button", name="Synthesize", exact=True).click()
+    expect(notebook.locator(".cnnviz-panel")).to_contain_text("step 512 of 512", timeout=PATIENCE)
+    return drawn(notebook)
+
+
+def neighbors(notebook: Notebook) -> Locator:
+    """The classic figure, in the last hidden layer."""
+    show(notebook, COLLECTION, "panel = cnn.NeighborsPanel(net, index, selection=selection); panel")
+    return drawn(notebook)
+
+
 def recipes(notebook: Notebook) -> Locator:
     """One class by most recipes, side by side."""
     cell = """
@@ -109,7 +131,8 @@ def natural(notebook: Notebook) -> Locator:
 
 
 SCENES: dict[str, Callable[[Notebook], Locator]] = {
-    scene.__name__: scene for scene in (filters, activations, maximization, board, recipes, natural)
+    scene.__name__: scene
+    for scene in (filters, activations, maximization, board, top_images, neighbors, recipes, natural)
 }
 
 

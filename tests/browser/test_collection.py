@@ -121,7 +121,7 @@ def test_from_a_unit_to_its_images_to_their_neighbours(notebook: Notebook, scene
     notebook.until("a.wait() is None and a.image.value == selection.image")
     notebook.python("", "n.wait()")
     near = notebook.python(
-        "selection.index.neighbors([selection.image], n.shown_layer()[0], 6, without_itself=True).ids[0]"
+        "selection.index.neighbors([selection.image], n.shown_layer()[0], n.k.value, without_itself=True).ids[0]"
     )
     expect(walk.neighbors.locator(".cnnviz-table-cell").nth(1)).to_have_attribute(
         "title", notebook_label(notebook, near[0])
@@ -137,7 +137,7 @@ def test_from_a_unit_to_its_images_to_their_neighbours(notebook: Notebook, scene
     expect(query).to_have_attribute("title", "query: new <b>one</b>.png", timeout=PATIENCE)
     expect(query.locator(".cnnviz-table-line").first).to_contain_text("new <b>one</b>.png")
     notebook.python("", "n.wait()")
-    asked = "selection.index.neighbors([selection.image], n.shown_layer()[0], 6, without_itself=True).ids[0]"
+    asked = "selection.index.neighbors([selection.image], n.shown_layer()[0], n.k.value, without_itself=True).ids[0]"
     assert notebook.python("n.neighbors.ids[0]") == notebook.python(asked)
     expect(notebook.locator(".cnnviz-note[data-kind=error] .cnnviz-note-text:not(:empty)")).to_have_count(0)
     notebook.screenshot(f"collection-{scene}-neighbors")

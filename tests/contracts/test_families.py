@@ -12,19 +12,20 @@ import torch
 from torch import Tensor
 from torchvision.models import resnet18
 
-from cnnviz_widgets.engine import objectives, parameterizations, recipes, regularizers, steppers
+from cnnviz_widgets.engine import objectives, parameterizations, projections, recipes, regularizers, steppers
 from cnnviz_widgets.engine.ascent import ascend
 from cnnviz_widgets.engine.input_spec import InputSpec
 from cnnviz_widgets.engine.knobs import Family, Knob, knob, knobs_of
 from cnnviz_widgets.engine.network import Network
 from cnnviz_widgets.engine.objectives import Objective
 from cnnviz_widgets.engine.parameterizations import Parameterization
+from cnnviz_widgets.engine.projections import Projection
 from cnnviz_widgets.engine.recipes import Recipe
 from cnnviz_widgets.engine.regularizers import Regularizer
 from cnnviz_widgets.engine.steppers import Progress, Stepper
 
-FAMILIES: tuple[type[Family], ...] = (Regularizer, Parameterization, Stepper)
-SPACE = {**vars(parameterizations), **vars(regularizers), **vars(steppers)}
+FAMILIES: tuple[type[Family], ...] = (Regularizer, Parameterization, Stepper, Projection)
+SPACE = {**vars(parameterizations), **vars(regularizers), **vars(steppers), **vars(projections)}
 
 
 @pytest.fixture(autouse=True)

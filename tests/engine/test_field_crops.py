@@ -28,7 +28,9 @@ class Sliced(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(3, 2, 3, padding=1), nn.Conv2d(2, 2, 3, padding=1), nn.Conv2d(2, 2, 3, padding=1))
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 2, 3, padding=1), nn.Conv2d(2, 2, 3, padding=1), nn.Conv2d(2, 2, 3, padding=1)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.body(x[:, :, 3:, 2:])
@@ -39,7 +41,9 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "strided": lambda: nn.Sequential(
         nn.Conv2d(3, 2, 7, stride=2, padding=3), nn.MaxPool2d(3, 2, 1), nn.Conv2d(2, 2, 3, padding=1)
     ),
-    "dilated": lambda: nn.Sequential(nn.Conv2d(3, 2, 3, padding=2, dilation=2), nn.Conv2d(2, 2, 3, padding=4, dilation=4)),
+    "dilated": lambda: nn.Sequential(
+        nn.Conv2d(3, 2, 3, padding=2, dilation=2), nn.Conv2d(2, 2, 3, padding=4, dilation=4)
+    ),
     "uneven": lambda: nn.Sequential(nn.ZeroPad2d((0, 3, 2, 1)), nn.Conv2d(3, 2, (5, 3), stride=(1, 2), padding=(1, 2))),
     "enlarged": lambda: nn.Sequential(
         nn.Conv2d(3, 2, 3, stride=2, padding=1), nn.Upsample(scale_factor=2), nn.Conv2d(2, 2, 3, padding=1)
@@ -57,7 +61,10 @@ def test_the_full_window_is_the_field_on_a_larger_canvas(kind: str) -> None:
     """An image in the middle of a larger one: there the border cuts nothing, so the field there is the whole one."""
     module = MODULES[kind]()
     size, room = (40, 36), 32
-    small, large = fields_of(network_of(module, *size)), fields_of(network_of(module, *(side + 2 * room for side in size)))
+    small, large = (
+        fields_of(network_of(module, *size)),
+        fields_of(network_of(module, *(side + 2 * room for side in size))),
+    )
     cut_ones = 0
     for name, fields in small.items():
         layer, wide = fields.layer, large[name].layer
@@ -144,9 +151,13 @@ def hatched(crop: Image.Image) -> np.ndarray:
     return grey & np.isin(values[..., 0], HATCH)
 
 
-@pytest.mark.parametrize("box", [(-4, 2, 6, 12), (10, 20, 30, 40), (-8, -8, 40, 40), (0, 0, 32, 32), (28, -3, 36, 5), (-9, 3, -1, 11)])
+@pytest.mark.parametrize(
+    "box", [(-4, 2, 6, 12), (10, 20, 30, 40), (-8, -8, 40, 40), (0, 0, 32, 32), (28, -3, 36, 5), (-9, 3, -1, 11)]
+)
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_padding_is_hatched_exactly_where_the_window_leaves_the_input(box: tuple[int, int, int, int], mode: str) -> None:
+def test_padding_is_hatched_exactly_where_the_window_leaves_the_input(
+    box: tuple[int, int, int, int], mode: str
+) -> None:
     photograph = Image.new("RGB", (96, 64), RED).convert(mode)
     spec = InputSpec((3, 32, 32))
     top, left, bottom, right = box

@@ -188,9 +188,7 @@ def test_new_images_are_placed_in_their_group_each_on_its_own(
 
 
 @pytest.mark.parametrize("projection", QUICK)
-def test_a_saved_map_is_as_it_was(
-    projection: Projection, maps: Callable[[Projection], Map], tmp_path: Path
-) -> None:
+def test_a_saved_map_is_as_it_was(projection: Projection, maps: Callable[[Projection], Map], tmp_path: Path) -> None:
     made = maps(projection)
     features, _ = clusters()
     folder = made.save(tmp_path)
@@ -366,7 +364,10 @@ def test_features_that_are_none_are_told() -> None:
         (some.astype(complex), "complex"),
         (some.astype(str), "type"),
         (np.where(np.arange(20)[:, None] == 3, np.nan, some), "row 3 are not finite"),
-        (np.where(np.arange(20)[:, None] > 9, np.inf, some), "rows 10, 11, 12, 13, 14 and 5 more are not finite.*isfinite"),
+        (
+            np.where(np.arange(20)[:, None] > 9, np.inf, some),
+            "rows 10, 11, 12, 13, 14 and 5 more are not finite.*isfinite",
+        ),
         (some.astype(np.float64) * 1e200, "not finite"),
     ):
         for projection in (PCA(), TSNE()):
@@ -403,9 +404,7 @@ def test_a_missing_package_is_told_before_anything_is_computed(monkeypatch: pyte
 
 @pytest.mark.parametrize("metric", ["l2", "cosine"])
 @pytest.mark.parametrize("k", [1, 5, 12])
-def test_quality_is_scikit_learns_trustworthiness(
-    metric: str, k: int, maps: Callable[[Projection], Map]
-) -> None:
+def test_quality_is_scikit_learns_trustworthiness(metric: str, k: int, maps: Callable[[Projection], Map]) -> None:
     features, _ = clusters()
     made = replace(maps(PCA()), projection=PCA(metric=metric))
     found = made.quality(k, per_point=True)
@@ -518,12 +517,12 @@ def test_the_gradient_is_that_of_the_divergence() -> None:
     assert torch.allclose(found, points.grad, atol=1e-7)
 
 
-@pytest.mark.parametrize("n", [500, 1500])
+@pytest.mark.parametrize("n", [500, 1000])
 def test_a_map_is_as_good_as_scikit_learns(n: int) -> None:
     features, _ = clusters(n, groups=20)
     values = Preparation.of(features, "l2", 50)(features)
-    theirs = manifold.TSNE(perplexity=15, random_state=0, max_iter=500).fit_transform(values)
-    ours = TSNE(15, iterations=500).fit(features)
+    theirs = manifold.TSNE(perplexity=15, random_state=0, max_iter=300).fit_transform(values)
+    ours = TSNE(15, iterations=300).fit(features)
     true, found = (manifold.trustworthiness(values, points, n_neighbors=10) for points in (theirs, ours.points))
     assert found > true - 0.005
 
@@ -539,7 +538,8 @@ def test_a_large_map_keeps_its_neighbours() -> None:
 
 def members() -> list[Any]:
     return [
-        pytest.param(kind, id=kind.__name__, marks=[NEEDS_UMAP] if kind is UMAP else []) for kind in Projection.members()
+        pytest.param(kind, id=kind.__name__, marks=[NEEDS_UMAP] if kind is UMAP else [])
+        for kind in Projection.members()
     ]
 
 

@@ -89,7 +89,10 @@ def truncated(path: Path) -> None:
 
 
 CHANGES: dict[str, tuple[Callable[[Path], None], str]] = {
-    "other pixels": (repainted, r"gives -?[\d.e-]+ now, -?[\d.e-]+ was recorded: the image, its preprocessing or the weights"),
+    "other pixels": (
+        repainted,
+        r"gives -?[\d.e-]+ now, -?[\d.e-]+ was recorded: the image, its preprocessing or the weights",
+    ),
     "gone": (Path.unlink, "no file"),
     "cut off": (truncated, "could not be read as an image"),
     "no image": (lambda path: path.write_text("words") and None, "is not an image that Pillow can read"),
@@ -124,7 +127,9 @@ def test_changed_weights_are_told(tmp_path: Path) -> None:
     assert all(text.endswith("the image, its preprocessing or the weights changed") for text in later)
 
 
-@pytest.mark.parametrize("change", [{"resize": 48}, {"mean": (0.4, 0.5, 0.5)}, {"crop": "squash"}, {"interpolation": "nearest"}])
+@pytest.mark.parametrize(
+    "change", [{"resize": 48}, {"mean": (0.4, 0.5, 0.5)}, {"crop": "squash"}, {"interpolation": "nearest"}]
+)
 def test_changed_preprocessing_is_told(tmp_path: Path, change: dict[str, Any]) -> None:
     network = small_network()
     index = ActivationIndex.build(network, photographs(tmp_path / "a"))
@@ -138,9 +143,6 @@ def test_all_winners_may_be_gone(tmp_path: Path) -> None:
     for path in (tmp_path / "a").iterdir():
         path.unlink()
     assert all("no file" in one.fault for one in index.examine(index.network["3"][0]))
-
-
-# --------------------------------------------------------------------------------- what the neuron sees, in the photograph
 
 
 def neuron(network: Network, unit: Unit, position: tuple[int, ...], picture: Any) -> float:

@@ -17,7 +17,7 @@ from cnnviz_widgets.engine.index.table import COLUMNS, NOTHING, OverlapError, Ta
 
 EXACT = tuple(name for name in COLUMNS if name not in ("mean", "squares"))
 ODD = [0.0, -0.0, 1.0, 1.0, -1.0, 0.5, 1e-45, -1e-45, 1e-40, 3e-39, 1e-30, 3.4e38, -3.4e38, 2.0**-126, 16777216.0]
-quickly = settings(max_examples=300, deadline=None, derandomize=True)
+quickly = settings(max_examples=150, deadline=None, derandomize=True)
 
 
 @dataclass

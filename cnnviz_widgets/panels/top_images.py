@@ -104,9 +104,7 @@ class TopImagesPanel(Panel):
         self.histogram, self.log_counts, self.numbers = self.spread.column
         self.synthesis = Synthesis(self._standing, self._synthesized, self._failed)
         self.liked = BarChart(unit="σ")
-        self.likes = widgets.Button(
-            description="Units that like the chosen image", layout=widgets.Layout(width="auto")
-        )
+        self.likes = widgets.Button(description="Units that like the chosen image", layout=widgets.Layout(width="auto"))
         # in the browser, at once and whatever the kernel does
         self._link = widgets.jslink((self.opacity, "value"), (self.table, "overlay_opacity"))
         self._observe()
@@ -174,7 +172,8 @@ class TopImagesPanel(Panel):
         self._draw_levels(index, None if stale else unit)
         statistics = index.statistics(unit)
         self._draw_spread(None if stale else statistics, "of other weights: build the index anew" if stale else "")
-        self._say(" ".join(filter(None, [remark, outdated, found.told, *_left_out(index, statistics)])))
+        told = [remark, outdated, found.told, _ties(index, unit, statistics), *_left_out(index, statistics)]
+        self._say(" ".join(filter(None, told)))
         self._draw_likes(index, unit, network)
 
     def _blank(self) -> None:
@@ -319,6 +318,21 @@ class TopImagesPanel(Panel):
 def _name(unit: Unit, network: Network) -> str:
     named = unit.layer == network.output and network.labels
     return f"{network.label(unit.channel)} ({unit})" if named else repr(unit)
+
+
+def _ties(index: ActivationIndex, unit: Unit, told: Statistics) -> str:
+    """A remark where the winners are equal, as at the upper end of a ReLU6, so that their order says nothing."""
+    scores = [match.score for match in index.top_images(unit)]
+    if len(scores) < 2 or scores[0] > scores[-1]:
+        return ""
+    if told.lowest == told.highest:
+        return f"The unit gives {told.highest:.4g} for every image."
+    try:
+        before = index.network.beside_nonlinearity(unit.layer, "pre").name
+    except ValueError:  # no module gives that value
+        before = ""
+    apart = f"; {before}, before the nonlinearity, tells them apart" if before and before != unit.layer.name else ""
+    return f"All {len(scores)} give {scores[0]:.4g}, and others may, too: those whose ids come first are shown{apart}."
 
 
 def _left_out(index: ActivationIndex, told: Statistics) -> list[str]:

@@ -71,8 +71,8 @@ def test_rows_of_queries_and_their_neighbours(panel: NeighborsPanel) -> None:
     assert queries[0] == panel.selection.image == "0"
     images = panel.selection.images
     assert {images.labels[images.number(one)] for one in queries} == set(LABELS)
-    assert panel.table.columns == 7
-    assert panel.table.heads == ["query", "1st", "2nd", "3rd", "4th", "5th", "6th"]
+    assert panel.table.columns == 6
+    assert panel.table.heads == ["query", "1st", "2nd", "3rd", "4th", "5th"]
     for number, query in enumerate(queries):
         found = expected(panel, query)
         assert ids_in(panel, number) == list(found.ids[0])
@@ -242,7 +242,7 @@ def test_an_upload_is_looked_up(panel: NeighborsPanel) -> None:
     upload(panel, "a cat.png", encoded(pixels))
     index = panel.selection.index
     assert index is not None
-    own = index.neighbors([Image.fromarray(pixels)], panel.network.last_hidden, 6)
+    own = index.neighbors([Image.fromarray(pixels)], panel.network.last_hidden, panel.k.value)
     assert ids_in(panel, 0) == list(own.ids[0])
     cells = row(panel, 0)
     assert (cells[0]["lines"], cells[0]["title"]) == (["a cat.png"], "query: a cat.png")
@@ -337,7 +337,7 @@ def test_without_images_it_says_how_to_give_some(keep: Keep) -> None:
 def test_one_image_is_a_collection(keep: Keep) -> None:
     net = local()
     panel = keep(NeighborsPanel(net, index_of(net, [noise(0, SIZE)])))
-    assert [cell["lines"] for cell in panel.table.cells] == [["image 0"], *[["none"]] * 6]
+    assert [cell["lines"] for cell in panel.table.cells] == [["image 0"], *[["none"]] * panel.k.value]
     choose(panel.table, 3)
     assert panel.selection.image == "0"
     settle(panel, own=False)
@@ -461,7 +461,7 @@ def test_the_code_gives_the_same_neighbours(keep: Keep, tmp_path: Path, state: s
     settle(panel, metric="cosine" if state == "cosine" else "l2", own=state != "own")
     made = result_of(panel.code(), net, images)
     if index is None:
-        assert len(made["found"].ids[0]) == 6
+        assert len(made["found"].ids[0]) == panel.k.value
         return
     assert panel.neighbors is not None
     for name in ("queries", "ids", "layer", "metric", "neighbor_labels"):

@@ -638,3 +638,21 @@ def test_closes_in_every_state(keep: Keep, state: str) -> None:
     assert [len(part._forward_hooks) for part in net.module.modules()] == hooks
     choose(panel.table, 0)
     panel.refresh()
+
+
+def test_winners_that_are_all_equal_say_so(keep: Keep) -> None:
+    saturating = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
+    with torch.no_grad():
+        saturating[0].weight[0].fill_(10.0)  # type: ignore[index]
+        saturating[0].weight[1].fill_(-10.0)  # type: ignore[index]
+        saturating[0].bias.fill_(-20.0)  # type: ignore[index]
+    net = Network(saturating.eval(), InputSpec(size=(1, 8, 8)))
+    images = ImageSet.from_arrays([np.full((8, 8), 30 * n, np.uint8) for n in range(9)])
+    panel = keep(TopImagesPanel(net, index_of(net, images)))
+    at(panel, net["1"][0])
+    assert "All 4 give 6" in panel.remark.text
+    assert "0, before the nonlinearity, tells them apart" in panel.remark.text
+    at(panel, net["1"][1])
+    assert panel.remark.text == "The unit gives 0 for every image."
+    at(panel, net["0"][0])
+    assert panel.remark.text == ""

@@ -8,16 +8,19 @@
     BarChart     labels and values -> horizontal bars, one of them selected
     PictureTable pictures with captions, overlays and marks -> rows of them, one selected
     Histogram    edges and counts -> bars over an axis with marks, one bin selected
+    ImageMap     positions, labels and thumbnails by the thousand -> a map to pan and zoom, some of them chosen
     ImageUpload  an image file chosen, dropped or pasted -> its bytes
     Download     a name and bytes -> a file that the browser saves
     Note         a text that comes and goes: information, an error, code to copy
 """
 
+from cnnviz_widgets.views.atlas import ThumbnailAtlas
 from cnnviz_widgets.views.bar_chart import BarChart
 from cnnviz_widgets.views.download import Download
 from cnnviz_widgets.views.frame_player import FramePlayer
 from cnnviz_widgets.views.histogram import Histogram, Mark
 from cnnviz_widgets.views.image_grid import ImageGrid
+from cnnviz_widgets.views.image_map import ImageMap
 from cnnviz_widgets.views.image_upload import ImageUpload
 from cnnviz_widgets.views.layer_tree import LayerTree
 from cnnviz_widgets.views.note import Note
@@ -32,6 +35,8 @@ __all__ = [
     "Cell",
     "Histogram",
     "Mark",
+    "ImageMap",
+    "ThumbnailAtlas",
     "ImageUpload",
     "Download",
     "Note",

@@ -53,7 +53,7 @@ class Mapped(Shown):
         for message in messages:
             for name, value in message.get("state", {}).items():
                 if isinstance(value, dict) and "bytes" in value:
-                    message["state"][name] = base64.b64decode(value["bytes"])
+                    message["state"][name] = memoryview(base64.b64decode(value["bytes"]))
             if message.get("content", {}).get("type") == "pages":
                 self.pages += message["content"]["wanted"]
         return messages
@@ -226,7 +226,7 @@ def test_what_is_chosen_or_selected_beyond_the_last_image_is_dropped():
     view = four()
     view.choose([3, 1, 3])
     assert view.chosen_indices.tolist() == [1, 3]
-    view.set_state({"chosen": np.int32([9, 2, -1, 0, 2]).tobytes(), "selected": 9})
+    view.set_state({"chosen": memoryview(np.int32([9, 2, -1, 0, 2]).tobytes()), "selected": 9})
     assert view.chosen_indices.tolist() == [0, 2]
     assert view.selected == -1
     view.choose([])

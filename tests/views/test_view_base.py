@@ -9,10 +9,20 @@ import ipywidgets
 import pytest
 import traitlets
 
-from cnnviz_widgets.views import BarChart, FramePlayer, ImageGrid, ImageUpload, LayerTree, Note
+from cnnviz_widgets.views import (
+    BarChart,
+    FramePlayer,
+    Histogram,
+    ImageGrid,
+    ImageMap,
+    ImageUpload,
+    LayerTree,
+    Note,
+    PictureTable,
+)
 from cnnviz_widgets.views._base import View, free_route, joined
 
-VIEWS = [ImageGrid, FramePlayer, LayerTree, BarChart, ImageUpload, Note]
+VIEWS = [ImageGrid, FramePlayer, LayerTree, BarChart, ImageUpload, Note, PictureTable, Histogram, ImageMap]
 INHERITED = set(ipywidgets.DOMWidget().keys) | {"_anywidget_id", "_esm", "_css"}
 
 

@@ -11,6 +11,8 @@ KERNELS := .venv/kernels/6.31/.stamp .venv/kernels/7.3/.stamp
 ROOT_FLAG := $(if $(filter 0,$(shell id -u)),--allow-root,)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Two processes, each with whole files of tests; the browser has the machine to itself.
+SIDE_BY_SIDE := -n 2 --dist loadfile
 # Threads that wait for each other sleep instead of spinning: the browser needs the cores, too.
 export OMP_WAIT_POLICY ?= PASSIVE
 
@@ -48,11 +50,13 @@ demo: venv ## the tour in JupyterLab; ARGS go to JupyterLab, as in make demo ARG
 # Style faults do not keep the tests from running, but they do fail the target.
 test: venv browser kernels ## ruff, mypy and every test that is not long; ARGS go to pytest
 	@$(MAKE) --no-print-directory check; checked=$$?; \
-	$(RUN) -m pytest -m "not long" $(ARGS) && exit $$checked
+	$(RUN) -m pytest -m "not long and not browser and not notebooks" $(SIDE_BY_SIDE) $(ARGS); quick=$$?; \
+	$(RUN) -m pytest -m "not long and (browser or notebooks)" $(ARGS) && test $$quick -eq 0 && exit $$checked
 
 test-all: venv browser kernels ## the same with the long tests
 	@$(MAKE) --no-print-directory check; checked=$$?; \
-	$(RUN) -m pytest $(ARGS) && exit $$checked
+	$(RUN) -m pytest -m "not browser and not notebooks" $(SIDE_BY_SIDE) $(ARGS); quick=$$?; \
+	$(RUN) -m pytest -m "browser or notebooks" $(ARGS) && test $$quick -eq 0 && exit $$checked
 
 check: venv ## ruff and mypy alone
 	@status=0; \

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from cnnviz_widgets.engine.network import Network
-from cnnviz_widgets.engine.recording import Recording
 
 CHANNELS_LAST, CONTIGUOUS = "channels-last", "contiguous"
 _TOLERANCE = 1e-4
@@ -32,23 +31,22 @@ def layout_of(network: Network) -> str:
 
 
 def _tried(network: Network) -> str:
-    names = list(network.layers)
     image = torch.rand((1, *network.input.size), generator=torch.Generator().manual_seed(0))
-    with network.recording(names) as record, torch.no_grad():
-        expected = _values(record, image)
+    expected: dict[str, Tensor] = {}
+    apart: list[str] = []
+
+    def compare(name: str, tensor: Tensor) -> None:
+        if name not in expected or not _close(expected.pop(name), tensor):
+            apart.append(name)
+
+    with network.recording(list(network.layers)) as record, torch.no_grad():
+        record.each(image, lambda name, tensor: expected.update({name: tensor.clone()}))
         record.layout = CHANNELS_LAST
         try:
-            found = _values(record, image)
+            record.each(image, compare)
         except Exception:  # whatever the user's forward raises
             return CONTIGUOUS
-    same = expected.keys() == found.keys() and all(_close(expected[name], found[name]) for name in expected)
-    return CHANNELS_LAST if same else CONTIGUOUS
-
-
-def _values(record: Recording, image: Tensor) -> dict[str, Tensor]:
-    values: dict[str, Tensor] = {}
-    record.each(image, lambda name, tensor: values.update({name: tensor.clone()}))
-    return values
+    return CONTIGUOUS if apart or expected else CHANNELS_LAST
 
 
 def _close(one: Tensor, other: Tensor) -> bool:

@@ -49,7 +49,7 @@ class Queue:
     def submit(self, call: Any, *arguments: Any) -> Any: ...
 
 
-@pytest.mark.parametrize("executor", [Queue(), Queue, 2, "dask"], ids=str)
+@pytest.mark.parametrize("executor", [Queue(), Queue, 2, "dask"], ids=["queue", "class", "number", "name"])
 def test_what_is_no_executor_is_refused(executor: Any, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"executor=\w+; expected a concurrent\.futures\.Executor, such as"):
         builds.build(tmp_path, executor=executor)

@@ -61,7 +61,8 @@ def slowly(x: np.ndarray, cost: Callable[[float, float, float], float]) -> list[
         (TotalVariation(2.0, 0.7), lambda value, across, down: across**2 + down**2),
         (TotalVariation(2.6, 0.7), lambda value, across, down: (across**2 + down**2) ** 1.3),
     ],
-    ids=lambda value: "formula" if callable(value) else repr(value),  # a function's repr differs from process to process
+    # a function's repr differs from process to process
+    ids=lambda value: "formula" if callable(value) else repr(value),
 )
 def test_a_penalty_is_its_formula(prior: Regularizer, cost: Any, shape: tuple[int, ...]) -> None:
     x = random(*shape)

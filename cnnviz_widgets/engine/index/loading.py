@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -55,7 +55,7 @@ def batches(
     *,
     workers: int | None = None,
     thumbnail: int = 0,
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Batches of up to ``size`` images.
 
     Parameters

@@ -6,6 +6,7 @@ few pieces under way happens here. A piece of work says everything by value, so 
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
@@ -75,19 +76,19 @@ def measuring(job: Job, network: Any, floor: np.ndarray | None) -> Generator[int
     ranks = torch.full((int(job.numbers.max(initial=-1)) + 1,), 0, dtype=torch.int32)
     # copies: what came from elsewhere may be read only
     ranks[torch.tensor(job.numbers)] = torch.tensor(job.ranks)
-    runs = Measuring(network, job.plan, ranks)
-    try:
+    settings = job.plan.settings
+    with contextlib.closing(Measuring(network, job.plan, ranks)) as runs:
         loaded = batches(
             job.images,
             job.numbers.tolist(),
             network.input,
-            job.plan.settings.batch,
+            settings.batch,
             workers=job.workers,
             thumbnail=job.thumbnail,
         )
-        yield from runs.shard(job.shard, loaded, None if floor is None else torch.tensor(floor))
-    finally:
-        runs.close()
+        # its threads end here, also where a traceback holds on to the generator
+        with contextlib.closing(loaded):
+            yield from runs.shard(job.shard, loaded, None if floor is None else torch.tensor(floor))
 
 
 def parts(

@@ -50,13 +50,13 @@ demo: venv ## the tour in JupyterLab; ARGS go to JupyterLab, as in make demo ARG
 # Style faults do not keep the tests from running, but they do fail the target.
 test: venv browser kernels ## ruff, mypy and every test that is not long; ARGS go to pytest
 	@$(MAKE) --no-print-directory check; checked=$$?; \
-	$(RUN) -m pytest -m "not long and not browser and not notebooks" $(SIDE_BY_SIDE) $(ARGS); quick=$$?; \
-	$(RUN) -m pytest -m "not long and (browser or notebooks)" $(ARGS) && test $$quick -eq 0 && exit $$checked
+	$(RUN) -m pytest -m "not long and not browser" $(SIDE_BY_SIDE) $(ARGS); quick=$$?; \
+	$(RUN) -m pytest -m "not long and browser" $(ARGS) && test $$quick -eq 0 && exit $$checked
 
 test-all: venv browser kernels ## the same with the long tests
 	@$(MAKE) --no-print-directory check; checked=$$?; \
-	$(RUN) -m pytest -m "not browser and not notebooks" $(SIDE_BY_SIDE) $(ARGS); quick=$$?; \
-	$(RUN) -m pytest -m "browser or notebooks" $(ARGS) && test $$quick -eq 0 && exit $$checked
+	$(RUN) -m pytest -m "not browser" $(SIDE_BY_SIDE) $(ARGS); quick=$$?; \
+	$(RUN) -m pytest -m browser $(ARGS) && test $$quick -eq 0 && exit $$checked
 
 check: venv ## ruff and mypy alone
 	@status=0; \

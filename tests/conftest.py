@@ -20,12 +20,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the browser tests last.
+    """Run the notebooks first and the browser tests last.
 
-    The quick tests speak first, and playwright's synchronous interface leaves an event loop running in the main
-    thread, where ``asyncio.run`` then fails.
+    The notebooks are one long file: where two processes share the tests, none should be left alone with it in the end. And
+    playwright's synchronous interface leaves an event loop running in the main thread, where ``asyncio.run`` then fails.
     """
-    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+    items.sort(key=lambda item: 2 if item.get_closest_marker("browser") else not item.get_closest_marker("notebooks"))
 
 
 @pytest.fixture(scope="session")

@@ -43,6 +43,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_TURN_TOLD_IN = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
 _SIDEWAYS = (_TURNS[5], _TURNS[6], _TURNS[7], _TURNS[8])
 _TELLING_FORMATS = {"JPEG", "PNG", "WEBP", "BMP", "GIF"}
 _KINDS = (
@@ -195,6 +196,8 @@ def _plain(picture: Image.Image) -> Image.Image:
     picture.load()
     if (turn := _turn(picture)) is not None:
         picture = picture.transpose(turn)
+        for told in _TURN_TOLD_IN:  # else whoever opens this picture turns it once more
+            picture.info.pop(told, None)
     if picture.mode.startswith("I") or picture.mode == "F":
         return _from_wide(np.asarray(picture))
     grey = picture.mode in ("1", "L", "LA", "La")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
 from cnnviz_widgets.engine import images as module
 from cnnviz_widgets.engine.images import ImageError, fit, open_image, prepare
@@ -321,3 +321,20 @@ def test_the_given_picture_is_not_changed() -> None:
     open_image(picture).putpixel((0, 0), (0, 0, 0))
     prepare(picture, InputSpec(size=(3, 8, 8)))
     assert picture.tobytes() == before
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_a_picture_is_turned_once_however_often_it_is_opened(orientation: int, kind: str) -> None:
+    corners = np.zeros((32, 48, 3), np.uint8)
+    corners[:16, :24], corners[:16, 24:], corners[16:, :24] = (250, 0, 0), (0, 250, 0), (0, 0, 250)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    Image.fromarray(corners).save(file, kind, exif=exif, quality=95)
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(file.getvalue()))).convert("RGB")
+    once = open_image(file.getvalue())
+    assert once.tobytes() == upright.tobytes()
+    assert open_image(once).tobytes() == upright.tobytes()
+    spec = InputSpec(size=(3, 16, 16))
+    assert torch.equal(prepare(once, spec), prepare(file.getvalue(), spec))

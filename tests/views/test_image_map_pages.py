@@ -75,6 +75,7 @@ def look_around(shown: Mapped, colors: np.ndarray, places: list[tuple[float, flo
     return checked
 
 
+@pytest.mark.long
 def test_twenty_thousand_images_each_show_themselves(show):
     count = 20_000
     view, colors = colored(count, lattice(count))

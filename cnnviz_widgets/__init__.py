@@ -40,6 +40,7 @@ __version__ = version("cnnviz_widgets")
 
 _PANELS = (
     "ActivationPanel",
+    "EmbeddingPanel",
     "FilterPanel",
     "MaximizationPanel",
     "NeighborsPanel",

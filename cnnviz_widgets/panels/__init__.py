@@ -3,6 +3,7 @@
 from ._base import Panel
 from ._selection import Selection
 from .activations import ActivationPanel
+from .embedding import EmbeddingPanel
 from .filters import FilterPanel
 from .maximization import MaximizationPanel
 from .neighbors import NeighborsPanel
@@ -10,6 +11,7 @@ from .top_images import TopImagesPanel
 
 __all__ = [
     "ActivationPanel",
+    "EmbeddingPanel",
     "FilterPanel",
     "MaximizationPanel",
     "NeighborsPanel",

@@ -78,7 +78,7 @@ def climbed(notebook: Notebook, until: str) -> Locator:
 
 
 COLLECTION = """
-images = cnn.ImageSet.samples(600)
+images = cnn.ImageSet.samples(300)
 index = cnn.ActivationIndex.build(net, images, path="index", features=["bn1", "blocks.2.1.bn3", net.last_hidden])
 selection = cnn.Selection(net, images)
 """
@@ -96,6 +96,16 @@ def top_images(notebook: Notebook) -> Locator:
 def neighbors(notebook: Notebook) -> Locator:
     """The classic figure, in the last hidden layer."""
     show(notebook, COLLECTION, "panel = cnn.NeighborsPanel(net, index, selection=selection); panel")
+    return drawn(notebook)
+
+
+def embedding(notebook: Notebook) -> Locator:
+    """The collection where t-SNE places it."""
+    show(notebook, COLLECTION, "panel = cnn.EmbeddingPanel(net, index, selection=selection); panel")
+    notebook.python("", "panel.wait()")
+    notebook.page.get_by_role("button", name="Run", exact=True).first.click()
+    expect(notebook.locator(".cnnviz-panel")).to_contain_text("trustworthiness", timeout=PATIENCE)
+    notebook.page.wait_for_timeout(2000)  # images glide to their last places
     return drawn(notebook)
 
 
@@ -132,7 +142,7 @@ def natural(notebook: Notebook) -> Locator:
 
 SCENES: dict[str, Callable[[Notebook], Locator]] = {
     scene.__name__: scene
-    for scene in (filters, activations, maximization, board, top_images, neighbors, recipes, natural)
+    for scene in (filters, activations, maximization, board, top_images, neighbors, embedding, recipes, natural)
 }
 
 

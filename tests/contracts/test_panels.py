@@ -158,7 +158,8 @@ def test_follows_a_selection_to_another_network(panel: type[Any], networks: dict
     assert made.note.text == ""
     assert made.network is networks["resnet"]
     # some panels begin at a layer of their own
-    first = {cnn.FilterPanel: "conv1", cnn.NeighborsPanel: networks["resnet"].last_hidden.name}
+    hidden = networks["resnet"].last_hidden.name
+    first = {cnn.FilterPanel: "conv1", cnn.NeighborsPanel: hidden, cnn.EmbeddingPanel: hidden}
     assert repr(first.get(panel, networks["resnet"].main_layers[0].name)) in made.code()
     listed = [layer["name"] for layer in made.tree.layers]
     assert listed == list(networks["resnet"].layers)

@@ -1,0 +1,231 @@
+"""``MapPicture.show(mapped, made, ...)``: a map of an index's images in an `ImageMap`, with a guest among them.
+
+::
+
+    Map.points, y downwards -> ImageMap.points, y upwards; rows of the features, then the guest
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cnnviz_widgets.engine.projections import Map
+from cnnviz_widgets.views import ImageMap, ThumbnailAtlas
+from cnnviz_widgets.views.atlas import hilbert_order
+
+from ._map_guest import Guest
+from ._map_making import Made, Mapped
+
+HEIGHT = 600
+GUEST = "your image"
+_MANY = 5000
+"""Images from which on clusters are found batch by batch."""
+_GLIDE = 0.15
+"""Seconds between two states of a map that unfolds."""
+
+
+def clusters(mapped: Mapped, count: int) -> list[str]:
+    """A cluster's name for each image, by k-means on the features; the largest cluster is the first."""
+    from sklearn.cluster import KMeans, MiniBatchKMeans  # takes a second, which those who do not ask need not wait
+    from sklearn.exceptions import ConvergenceWarning
+
+    features = mapped.features
+    finder = KMeans if len(features) <= _MANY else MiniBatchKMeans
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different images than clusters
+        found = finder(min(count, len(features)), n_init=4, random_state=0).fit_predict(features)
+    ranked = [int(code) for code, _ in Counter(found.tolist()).most_common()]
+    names = {code: f"cluster {number + 1}{_mostly(mapped, found == code)}" for number, code in enumerate(ranked)}
+    return [names[code] for code in found.tolist()]
+
+
+def _mostly(mapped: Mapped, members: npt.NDArray[np.bool_]) -> str:
+    """The label that more than half of a cluster's images have."""
+    if not mapped.index.images.labelled:
+        return ""
+    labels = Counter(mapped.labels[row] for row in np.flatnonzero(members))
+    label, times = labels.most_common(1)[0]
+    return f": {label}" if times * 2 > members.sum() else ""
+
+
+class MapPicture:
+    """The view, and what it shows; any thread may call."""
+
+    def __init__(self) -> None:
+        self.view = ImageMap(height=HEIGHT)
+        self._lock = threading.RLock()
+        self._labels: list[str] = []
+        self._atlas: ThumbnailAtlas | None = None
+        self._placed: tuple[Map | None, Guest | None, Any] = (None, None, None)
+        self.mapped: Mapped | None = None
+        self.guest: Guest | None = None
+
+    def blank(self) -> None:
+        """Show nothing."""
+        with self._lock:
+            self.mapped = self.guest = self._atlas = None
+            self._labels = []
+            self.view.show(np.zeros((0, 2)))
+
+    def show(
+        self, mapped: Mapped, made: Made | Map, labels: Sequence[str], guest: Guest | None, chosen: Any, caption: str
+    ) -> None:
+        """Show a map, at rest or on its way, gliding there where its images are those shown already.
+
+        Parameters
+        ----------
+        labels
+            One for each image, or none at all.
+        chosen
+            Id of the image to select, or the guest's own.
+        """
+        at_rest = made if isinstance(made, Made) else None
+        map_ = at_rest.map if at_rest is not None else made
+        assert isinstance(map_, Map)
+        with self._lock:
+            places = _upwards(self._with_guest(map_, guest, at_rest is not None))
+            cells = None if at_rest is None else _upwards(_with_beside(at_rest.grid, guest))
+            selected = self._row(mapped, guest, chosen)
+            if self._same(mapped, guest) and list(labels) == self._labels:
+                self._glide(places, cells, selected, caption)
+            else:
+                self._renew(mapped, places, cells, list(labels), guest, selected, caption)
+            self.mapped, self.guest, self._labels = mapped, guest, list(labels)
+
+    def _same(self, mapped: Mapped, guest: Guest | None) -> bool:
+        """Whether these images are shown already, perhaps by another layer's features."""
+        known = self.mapped is not None and mapped.index is self.mapped.index
+        return known and (guest.image if guest else None) is (self.guest.image if self.guest else None)
+
+    def _glide(self, places: Any, cells: Any, selected: int, caption: str) -> None:
+        view = self.view
+        packed, packed_cells = places.tobytes(), b"" if cells is None else cells.tobytes()
+        if view.selected != selected:
+            view.selected = selected
+        if view.caption != caption:
+            view.caption = caption
+        if (view.points, view.grid) != (packed, packed_cells):
+            more = {} if packed_cells else {"morph": 0.0}
+            view.assign(points=packed, grid=packed_cells, duration=600, **more)
+            if packed_cells:
+                view.reorder()
+
+    def _renew(
+        self,
+        mapped: Mapped,
+        places: Any,
+        cells: Any,
+        labels: list[str],
+        guest: Guest | None,
+        selected: int,
+        caption: str,
+    ) -> None:
+        order, same = hilbert_order(places), self._same(mapped, guest)
+        kept = self.view.chosen_indices if same else ()  # beside others' choice a new guest would look pale
+        if same and self._atlas is not None:
+            self._atlas = self._atlas.reordered(order)
+        else:
+            self._atlas = ThumbnailAtlas(lambda row: _thumbnail(mapped, guest, row), order)
+        named = labels if guest is None else [*(labels or [""] * len(mapped.rows)), GUEST]
+        self.view.show(
+            places,
+            named,
+            titles=[*mapped.index.ids, *([guest.name] if guest is not None else [])],
+            grid=cells,
+            thumbnails=self._atlas,
+            selected=selected,
+            caption=caption,
+        )
+        self.view.choose(row for row in kept if row < len(mapped.rows))
+        if guest is not None and not same and selected == len(mapped.rows):
+            self.view.fly_to(selected)
+
+    def move(self, mapped: Mapped, state: Map, caption: str) -> bool:
+        """Show another state of a map on its way; whether its images are those that are shown."""
+        with self._lock:
+            if mapped is not self.mapped:
+                return False
+            if self.view.grid or self.view.caption != caption:
+                self.view.assign(grid=b"", morph=0.0, caption=caption)
+            self.view.move(_upwards(self._with_guest(state, self.guest, False)), _GLIDE)
+            return True
+
+    def fly(self, mapped: Mapped, image: Any) -> None:
+        """Select an image, an id or the guest's own, and bring it before the eyes."""
+        with self._lock:
+            if mapped is self.mapped and (row := self._row(mapped, self.guest, image)) >= 0:
+                self.view.fly_to(row)
+
+    # Without the lock: the page's messages come here while the view's own lock is held.
+
+    def image(self, row: int) -> Any:
+        """The id in a row, or the guest's image; None where there is none."""
+        mapped, guest = self.mapped, self.guest
+        ids = mapped.index.ids if mapped is not None else ()
+        if 0 <= row < len(ids):
+            return ids[row]
+        return guest.image if guest is not None and row == len(ids) else None
+
+    def chosen(self) -> list[str]:
+        """Ids of the images chosen together."""
+        ids = self.mapped.index.ids if self.mapped is not None else ()
+        return [ids[row] for row in self.view.chosen_indices if row < len(ids)]
+
+    def find(self, text: str) -> str | None:
+        """Choose the images whose label or id holds a text and fly to the one in their middle; its id, None without any."""
+        with self._lock:
+            mapped, wanted = self.mapped, text.casefold().strip()
+            if mapped is None:
+                return None
+            told = zip(mapped.index.ids, mapped.labels, strict=True)
+            found = [
+                row for row, names in enumerate(told) if wanted and any(wanted in name.casefold() for name in names)
+            ]
+            self.view.choose(found)
+            if not found:
+                return None
+            places = np.frombuffer(self.view.points, "<f4").reshape(-1, 2)[found]
+            middle = found[int(np.abs(places - np.median(places, 0)).sum(1).argmin())]
+            self.view.fly_to(middle)
+            return mapped.index.ids[middle]
+
+    def _with_guest(self, state: Map, guest: Guest | None, at_rest: bool) -> npt.NDArray[np.float32]:
+        """Points with the guest's: its own place on a map at rest, on the way that of the nearest image."""
+        if guest is None:
+            return state.points
+        if not at_rest:
+            return np.vstack([state.points, state.points[guest.nearest]])
+        if self._placed[0] is not state or self._placed[1] is not guest:
+            self._placed = (state, guest, state.transform(guest.features))
+        return np.vstack([state.points, self._placed[2]])
+
+    @staticmethod
+    def _row(mapped: Mapped, guest: Guest | None, chosen: Any) -> int:
+        if guest is not None and chosen is guest.image:
+            return len(mapped.rows)
+        return mapped.rows.get(chosen, -1) if isinstance(chosen, str) else -1
+
+
+def _with_beside(cells: npt.NDArray[np.float32], guest: Guest | None) -> npt.NDArray[np.float32]:
+    """Cells with the guest's: between that of the nearest image and the next one."""
+    if guest is None:
+        return cells
+    return np.vstack([cells, cells[guest.nearest] + np.float32(0.5 / np.ceil(np.sqrt(len(cells))))])
+
+
+def _upwards(points: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The same picture where y grows upwards."""
+    return np.stack([points[:, 0], 1 - points[:, 1]], 1).astype("<f4")
+
+
+def _thumbnail(mapped: Mapped, guest: Guest | None, row: int) -> bytes:
+    if row < len(mapped.index.ids):
+        return mapped.index.thumbnail_data(mapped.index.ids[row])
+    return guest.thumbnail if guest is not None else b""

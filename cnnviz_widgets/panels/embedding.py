@@ -1,0 +1,366 @@
+"""``EmbeddingPanel``: the images of a collection where a projection of a layer's features puts them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import ipywidgets as widgets
+
+from cnnviz_widgets.engine.image_set import ImageSet
+from cnnviz_widgets.engine.images import open_image
+from cnnviz_widgets.engine.index import ActivationIndex
+from cnnviz_widgets.engine.layers import Layer
+from cnnviz_widgets.engine.network import Network
+from cnnviz_widgets.engine.progress import Progress
+from cnnviz_widgets.engine.projections import PCA, Map, Projection
+from cnnviz_widgets.views import ImageUpload
+
+from ._base import Panel, beside, fill_tree, layer_tree
+from ._code import index_code
+from ._indexing import IndexBuilder, nearest_layer
+from ._map_guest import Visitor
+from ._map_making import Made, MapMaker, Mapped
+from ._map_methods import RunBar, described, methods, projection_code, reported, titled
+from ._map_picture import MapPicture, clusters
+from ._map_sheet import ChosenSheet
+from ._runner import Latest
+from ._selection import Selection
+
+_NARROW = {"description_width": "initial"}
+
+
+class EmbeddingPanel(Panel):
+    """A map of the images: those that the network finds alike lie side by side, as thumbnails to pan and zoom.
+
+    Principal components show at once; Run makes the chosen map before one's eyes, and remembers it. A click makes an image the
+    selection's; several are chosen by lasso or by their label; an image of one's own is placed among the others.
+
+    Parameters
+    ----------
+    network
+        A `Network`.
+    index
+        An `ActivationIndex` that keeps features; None: it is built in the panel, from ``images``.
+    images
+        The collection, where there is no index.
+    path
+        Where an index that the panel builds is kept; None: in memory. Finished maps are kept beside an index on disk.
+    selection
+        A `Selection` to share with other panels; None: one of its own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from torch import nn
+    >>> from cnnviz_widgets import ActivationIndex, InputSpec, Network
+    >>> net = Network(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)), InputSpec((1, 8, 8)))
+    >>> index = ActivationIndex.build(net, list(np.random.default_rng(0).integers(0, 256, (9, 8, 8), dtype=np.uint8)), k=1)
+    >>> panel = EmbeddingPanel(net, index)
+    >>> panel.run()
+    >>> panel.wait()
+    >>> panel.map.finished, panel.map.points.shape
+    (True, (9, 2))
+    >>> panel.close()
+    """
+
+    title = "Embedding"
+
+    def __init__(
+        self,
+        network: Network,
+        index: ActivationIndex | None = None,
+        images: Any = (),
+        *,
+        path: str | Path | None = None,
+        selection: Selection | None = None,
+    ) -> None:
+        self._path = path
+        self._layer: Layer | None = None
+        self._visitor = Visitor()
+        self._clusters: tuple[Mapped | None, int, list[str]] = (None, 0, [])
+        self._way: tuple[Mapped | None, Projection] = (None, PCA())  # what made the map that is shown
+        self._opening, self._finding = Latest(self._failed), Latest(self._failed)
+        self.maker = MapMaker(self._moved, self._ended_run)
+        self.map: Map | None = None
+        super().__init__(Selection.of(network, images, selection, index))
+
+    def _build(self) -> list[widgets.Widget]:
+        self.tree = layer_tree(self.network, self.layer.name, max_height=300)
+        self.builder = IndexBuilder(self.selection, self._path, self._build_told, lambda: [self.layer])
+        self.method = methods(self._user(lambda change: self.refresh()))
+        self.runs = RunBar(self.maker)
+        self.color = widgets.Dropdown(
+            options=["label", "cluster"], description="colour by", style=_NARROW, layout=widgets.Layout(width="190px")
+        )
+        self.count = widgets.IntSlider(value=8, min=2, max=30, description="clusters", style=_NARROW)
+        self.count.layout.display = "none"
+        self.search = widgets.Text(
+            placeholder="find a label, then Enter", continuous_update=False, layout=widgets.Layout(width="200px")
+        )
+        self.upload = ImageUpload()
+        self.picture = MapPicture()
+        self.view = self.picture.view
+        self.sheet = ChosenSheet(self.picture, self.selection, self._failed)
+        self._observe()
+        looks = _row([self.color, self.count, self.search, self.sheet.button])
+        side = [self.tree, self.method.box, self.runs.box]
+        body = beside(side, [self.upload, looks, self.view, self.sheet.table])
+        return [self.builder.box, body]
+
+    def _observe(self) -> None:
+        self.builder.button.on_click(self._user(lambda button: self.builder.pressed()))
+        self.tree.observe(self._user(self._layer_chosen), "selected")
+        self.runs.button.on_click(self._user(lambda button: self.stop() if self.maker.running else self.run()))
+        self.color.observe(self._user(self._color_chosen), "value")
+        self.count.observe(self._user(lambda change: self.refresh()), "value")
+        self.search.observe(self._user(self._searched), "value")
+        self.view.on_msg(lambda _, content, buffers: self._picked(content))
+        self.upload.on_upload(self._uploaded)
+        self.upload.on_refused(lambda name, reason: self._failed(ValueError(f"{name}: {reason}")))
+
+    @property
+    def layer(self) -> Layer:
+        """The layer that is asked for: the last hidden one until another is chosen."""
+        return self.network.last_hidden if self._layer is None else self._layer
+
+    @property
+    def projection(self) -> Projection:
+        """The method as its sliders stand."""
+        return cast(Projection, self.method.make())
+
+    @projection.setter
+    def projection(self, value: Projection) -> None:
+        self.method.check(value)
+        with self._own_changes():
+            self.method.show(value)
+        self.refresh()
+
+    @property
+    def chosen(self) -> ImageSet:
+        """The images chosen together."""
+        return self.selection.images.subset(self.picture.chosen())
+
+    def shown_layer(self) -> tuple[Layer, str]:
+        """The layer whose features are mapped, and a remark where it is not the one asked for."""
+        index, layer = self.selection.index, self.layer
+        kept = {one.name for one in index.plan.features} if index is not None else set()
+        if index is None or layer.name in kept or not kept:
+            return layer, ""
+        near = nearest_layer(layer, index.network, kept.__contains__)
+        told = f"Features of {layer.name} are not kept, shown are those of {near.name}"
+        return near, f"{told}; {'Build anew keeps' if index.complete else 'once complete, Build anew keeps'} them, too."
+
+    def run(self) -> None:
+        """Make the map; returns at once."""
+        index = self.selection.index
+        if index is None or not index.measured:
+            raise ValueError("there are no features yet: build the index, then Run")
+        self.maker.start(self.maker.mapped(index, self.shown_layer()[0].name), self.projection)
+        self._lasting = False
+        self._mended()
+        self.runs.tell()
+
+    def stop(self) -> None:
+        """End after the step under way; the unfinished map stays. Returns at once."""
+        self.maker.stop()
+
+    def _drawing(self) -> Callable[[], None]:
+        index, network, (layer, remark) = self.selection.index, self.network, self.shown_layer()
+        projection, count = self.projection, self.count.value if self.color.value == "cluster" else 0
+        self.builder.show()
+        return lambda: self._draw(index, network, layer, remark, projection, count)
+
+    def _draw(
+        self,
+        index: ActivationIndex | None,
+        network: Network,
+        layer: Layer,
+        remark: str,
+        projection: Projection,
+        count: int,
+    ) -> None:
+        if self.tree.selected != self.layer.name and self.layer.name in network.layers:
+            self.tree.selected = self.layer.name
+        if index is None or not index.measured:
+            self._blank(index)
+            return
+        if index.network is not network:  # both are about to change
+            return
+        job = self.maker.job
+        mapped = job[0] if job is not None and job[0].index is index else self.maker.mapped(index, layer.name)
+        if mapped.layer != layer.name:
+            remark = f"The map of {mapped.layer} is still under way; that of {layer.name} shows when it is done."
+        told = [remark, f"{outdated} Build it anew." if (outdated := self.builder.outdated(index)) else ""]
+        if mapped.fault:
+            self.picture.blank()
+            self.map = None
+            self._say(" ".join(filter(None, [*told, mapped.fault])))
+            return
+        guest, about = self._visitor.at(mapped, self.selection.image)
+        made, caption = self._standing(mapped, projection)
+        self.map = made.map if isinstance(made, Made) else made
+        self.picture.show(mapped, made, self._labels(mapped, count), guest, self.selection.image, caption)
+        self.sheet.tell()
+        self._say(" ".join(filter(None, [*told, about])))
+
+    def _blank(self, index: ActivationIndex | None) -> None:
+        self.picture.blank()
+        self.map = None
+        count = len(self.selection.images)
+        if index is not None and index.complete and count:
+            self._say("No image of the collection could be measured.")
+            return
+        self._say(
+            self.builder.missing(count)
+            or "No images yet: give some, cnn.EmbeddingPanel(net, images=cnn.ImageSet.from_folder(...)), or an index."
+        )
+
+    def _standing(self, mapped: Mapped, projection: Projection) -> tuple[Made | Map, str]:
+        """The map to show, and what is said of it: the one on its way, the one that is known, or principal components."""
+        job, newest = self.maker.job, self.maker.newest
+        if job is not None and newest is not None and job[0] is mapped:
+            self._way = job
+            return newest, described(job[1], mapped)
+        if (made := self.maker.known(mapped, projection)) is not None:
+            self._way = (mapped, projection)
+            return made, reported(projection, mapped, made)
+        way = self._way[1] if self._way[0] is mapped else PCA()
+        if (made := self.maker.known(mapped, way)) is None:
+            way = PCA()
+            made = self.maker.known(mapped, way)
+        assert made is not None
+        self._way = (mapped, way)
+        knobs = " with these knobs" if type(way) is type(projection) else ""
+        return made, f"{reported(way, mapped, made)} Run makes the map by {titled(projection)}{knobs}."
+
+    def _labels(self, mapped: Mapped, count: int) -> list[str]:
+        if not count:
+            return mapped.labels if mapped.index.images.labelled else []
+        if self._clusters[:2] != (mapped, count):
+            self._clusters = (mapped, count, clusters(mapped, count))
+        return self._clusters[2]
+
+    # what the maker tells, on its thread
+
+    def _moved(self, mapped: Mapped, progress: Progress[Map]) -> None:
+        job = self.maker.job
+        if self._closed or job is None:
+            return
+        self.runs.tell(progress)
+        self.map = progress.result
+        shown = mapped.index is self.selection.index
+        if shown and not self.picture.move(mapped, progress.result, described(job[1], mapped)):
+            self.refresh()
+
+    def _ended_run(self, error: BaseException | None) -> None:
+        if self._closed:
+            return
+        self.runs.tell()
+        if error is not None:
+            self._failed(error, lasting=True)
+        self.refresh()
+
+    # what the user does
+
+    def _build_told(self, error: BaseException | None) -> None:
+        if error is None:
+            self._lasting = False
+            self._mended()
+        else:
+            self._failed(error, lasting=True)
+        self.refresh()
+
+    def _layer_chosen(self, change: Any) -> None:
+        if change["new"]:
+            self._layer = self.network[change["new"]]
+            if self.selection.layer == self._layer:
+                self.refresh()
+            else:
+                self.selection.layer = self._layer
+
+    def _color_chosen(self, change: Any) -> None:
+        self.count.layout.display = "" if change["new"] == "cluster" else "none"
+        self.refresh()
+
+    def _searched(self, change: Any) -> None:
+        text = change["new"]
+        self._finding.request(lambda: self._find(text))
+
+    def _find(self, text: str) -> None:
+        found = self.picture.find(text)
+        if found is not None:
+            self.selection.image = found
+        elif text.strip():
+            raise ValueError(f"no label or name of an image holds {text!r}")
+        self._mended()
+
+    def _picked(self, content: Any) -> None:
+        if content.get("type") == "choose" and not self._closed:
+            image = self.picture.image(int(content.get("index", -1)))
+            if image is not None:
+                self.selection.image = image
+
+    def _uploaded(self, name: str, data: bytes, scaled: bool) -> None:
+        self._opening.request(lambda: self._open(name, data))
+
+    def _open(self, name: str, data: bytes) -> None:
+        try:
+            picture = open_image(io.BytesIO(data))
+        except ValueError as error:
+            raise ValueError(str(error).replace("the given file", name)) from None
+        picture.name = name  # type: ignore[attr-defined]
+        if not self._closed:
+            self.selection.image = picture
+
+    def _follow(self, name: str) -> None:
+        job = self.maker.job
+        if name in ("network", "images", "index") and job is not None and job[0].index is not self.selection.index:
+            self.maker.stop()
+        if name == "network":
+            self._layer = None
+            with self._own_changes():
+                fill_tree(self.tree, self.network, self.layer.name)
+        elif name == "layer":
+            self._layer = self.selection.layer
+        if name != "unit":
+            self.refresh()
+
+    def wait(self, seconds: float = 60.0) -> None:
+        """As any panel, and until the map under way is done and what was uploaded is opened."""
+        self._opening.wait(seconds)
+        self._finding.wait(seconds)
+        self.sheet.wait(seconds)
+        self.maker.wait(seconds)
+        super().wait(seconds)
+
+    def close(self) -> None:
+        """End what runs, then as any panel."""
+        if not self._closed:
+            self.builder.close()
+            self.maker.close()
+            self.sheet.close()
+            self._opening.close()
+            self._finding.close()
+        super().close()
+
+    def code(self) -> str:
+        """Python code that gives the same map."""
+        layer, _ = self.shown_layer()
+        needed = [] if layer.name == self.network.last_hidden.name else [layer.name]
+        made = projection_code(self.projection)
+        return "\n".join(
+            [
+                index_code(self.selection.index, self._path, needed),
+                f"map_ = {made}.fit(index.features({layer.name!r}))",
+                "map_.points",
+            ]
+        )
+
+
+def _row(children: list[widgets.Widget]) -> widgets.Widget:
+    row = widgets.HBox(children)
+    row.add_class("cnnviz-wrap")
+    return row

@@ -105,8 +105,10 @@ def embedding(notebook: Notebook) -> Locator:
     notebook.python("", "panel.wait()")
     notebook.page.get_by_role("button", name="Run", exact=True).first.click()
     expect(notebook.locator(".cnnviz-panel")).to_contain_text("trustworthiness", timeout=PATIENCE)
-    notebook.page.wait_for_timeout(2000)  # images glide to their last places
-    return drawn(notebook)
+    shown = drawn(notebook)
+    # images have come to their last places, and none waits for a finer page
+    expect(shown.locator(".cnnviz-map-canvas")).to_have_attribute("data-settled", "true", timeout=PATIENCE)
+    return shown
 
 
 def recipes(notebook: Notebook) -> Locator:

@@ -313,3 +313,13 @@ def nearest_layer(layer: Layer, network: Network, among: Callable[[str], bool]) 
     names = list(network.layers)
     at = names.index(layer.name)
     return network[min(filter(among, names), key=lambda name: (abs(names.index(name) - at), -names.index(name)))]
+
+
+def layer_with_features(layer: Layer, index: ActivationIndex | None) -> tuple[Layer, str]:
+    """The layer, or the nearest one whose features the index keeps, and a remark where it is another."""
+    kept = {one.name for one in index.plan.features} if index is not None else set()
+    if index is None or layer.name in kept or not kept:
+        return layer, ""
+    near = nearest_layer(layer, index.network, kept.__contains__)
+    told = f"Features of {layer.name} are not kept, shown are those of {near.name}"
+    return near, f"{told}; {'Build anew keeps' if index.complete else 'once complete, Build anew keeps'} them, too."

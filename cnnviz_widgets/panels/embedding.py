@@ -20,7 +20,7 @@ from cnnviz_widgets.views import ImageUpload
 
 from ._base import Panel, beside, fill_tree, layer_tree
 from ._code import index_code
-from ._indexing import IndexBuilder, nearest_layer
+from ._indexing import IndexBuilder, layer_with_features
 from ._map_guest import Visitor
 from ._map_making import Made, MapMaker, Mapped
 from ._map_methods import RunBar, described, methods, projection_code, reported, titled
@@ -145,13 +145,7 @@ class EmbeddingPanel(Panel):
 
     def shown_layer(self) -> tuple[Layer, str]:
         """The layer whose features are mapped, and a remark where it is not the one asked for."""
-        index, layer = self.selection.index, self.layer
-        kept = {one.name for one in index.plan.features} if index is not None else set()
-        if index is None or layer.name in kept or not kept:
-            return layer, ""
-        near = nearest_layer(layer, index.network, kept.__contains__)
-        told = f"Features of {layer.name} are not kept, shown are those of {near.name}"
-        return near, f"{told}; {'Build anew keeps' if index.complete else 'once complete, Build anew keeps'} them, too."
+        return layer_with_features(self.layer, self.selection.index)
 
     def run(self) -> None:
         """Make the map; returns at once."""

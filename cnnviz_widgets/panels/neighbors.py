@@ -18,7 +18,7 @@ from cnnviz_widgets.views.picture_table import LIMIT
 
 from ._base import Panel, beside, fill_tree, layer_tree
 from ._code import index_code
-from ._indexing import IndexBuilder, nearest_layer
+from ._indexing import IndexBuilder, layer_with_features
 from ._neighbor_rows import Asked, asked, cells_of, of_different_classes, queries_code, same
 from ._runner import Latest
 from ._selection import Selection
@@ -123,13 +123,7 @@ class NeighborsPanel(Panel):
 
     def shown_layer(self) -> tuple[Layer, str]:
         """The layer whose features are compared, and a remark where it is not the one asked for."""
-        index, layer = self.selection.index, self.layer
-        kept = {one.name for one in index.plan.features} if index is not None else set()
-        if index is None or layer.name in kept or not kept:
-            return layer, ""
-        near = nearest_layer(layer, index.network, kept.__contains__)
-        told = f"Features of {layer.name} are not kept, shown are those of {near.name}"
-        return near, f"{told}; {'Build anew keeps' if index.complete else 'once complete, Build anew keeps'} them, too."
+        return layer_with_features(self.layer, self.selection.index)
 
     def _drawing(self) -> Callable[[], None]:
         index, network, (layer, remark) = self.selection.index, self.network, self.shown_layer()

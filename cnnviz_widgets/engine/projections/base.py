@@ -121,14 +121,16 @@ class Projection(Family):
         recipe = self.recipe(features)
         suited, told = self.suited(len(features))
         total = suited.steps(len(features))
-        clock = Clock(0, total)
         preparation = Preparation.of(features, self.metric, self.components, int(getattr(self, "seed", 0)))
         values = preparation(features)
         remarks = [told] if told else []
         unfolding = suited.unfolding(values)
-        if len(values) > 1 and np.ptp(values, axis=0).max() <= _ROUNDING:
+        if len(values) == 1:
+            unfolding, total = iter([np.zeros((1, 2))]), 0
+        elif np.ptp(values, axis=0).max() <= _ROUNDING:
             remarks.append(f"the features of all {len(values):,} images are the same")
             unfolding, total = iter([np.zeros((len(values), 2))]), 0
+        clock = Clock(0, total)
         for done, positions in enumerate(unfolding):
             if done == 1:  # the first step has looked for neighbours, too
                 clock = Clock(1, total)

@@ -62,7 +62,7 @@ class TSNE(Projection):
     learning_rate: float = knob(0.0, low=0.0, high=2000.0, label="learning rate, 0: by the number of images")
     iterations: int = knob(750, low=50, high=3000)
     _: KW_ONLY
-    dimensions: int = knob(50, low=2, high=500, scale="log", label="principal components first")
+    dimensions: int = knob(50, low=2, high=500, scale="log", label="components, principal ones kept first")
     seed: int = knob(0, low=0, high=99)
 
     def __post_init__(self) -> None:

@@ -54,7 +54,7 @@ class UMAP(Projection):
     min_dist: float = knob(0.1, low=0.0, high=0.99, label="least distance")
     iterations: int = knob(0, low=0, high=1000, label="iterations, 0: by the number of images")
     _: KW_ONLY
-    dimensions: int = knob(50, low=2, high=500, scale="log", label="principal components first")
+    dimensions: int = knob(50, low=2, high=500, scale="log", label="components, principal ones kept first")
     seed: int = knob(0, low=0, high=99)
 
     def __post_init__(self) -> None:

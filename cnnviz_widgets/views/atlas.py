@@ -27,8 +27,8 @@ Thumbnail = bytes | Image.Image
 PAGE_SIDE = 2048
 SIDES = (8, 16, 32, 64, 128)
 _HILBERT_BITS = 16
-_SMALL_SIDE = 16
-_SMALL = (_SMALL_SIDE, _SMALL_SIDE, 3)
+SMALL_SIDE = 16
+_SMALL = (SMALL_SIDE, SMALL_SIDE, 3)
 _MISSING = 128
 _KEPT_BYTES = 64_000_000
 
@@ -110,6 +110,14 @@ def square(thumbnail: Thumbnail, side: int) -> np.ndarray:
         return np.full((side, side, 3), _MISSING, np.uint8)
 
 
+def _shrunk(small: np.ndarray, side: int) -> np.ndarray:
+    """uint8 (n, 16, 16, 3) as uint8 (n, side, side, 3), of a side that divides 16."""
+    factor = SMALL_SIDE // side
+    if factor == 1:
+        return small
+    return small.reshape(-1, side, factor, side, factor, 3).mean(axis=(2, 4)).round().astype(np.uint8)
+
+
 class ThumbnailAtlas:
     """Pages of thumbnails at several sizes, made when asked for and kept as long as they are few.
 
@@ -125,7 +133,7 @@ class ThumbnailAtlas:
     sides : sequence of int
         Sides of the cells in pixels, growing, each a multiple of 8 that divides 2048.
     small : ndarray, optional
-        uint8 (n, 16, 16, 3): every thumbnail's square where it is kept already, so that the two smallest sizes, which a map
+        uint8 (n, 16, 16, 3): every thumbnail's `square` where it is kept already, so that the two smallest sizes, which a map
         asks for first, need no decoding.
     quality : int
         Of the JPEG. At 80 a photograph takes about 300 bytes in 32 pixels and 1 kB in 64.
@@ -221,23 +229,23 @@ class ThumbnailAtlas:
         columns = PAGE_SIDE // side
         rows = -(-len(images) // columns)
         page = np.zeros((rows, side, columns, side, 3), np.uint8)
+        if self._small is not None and not SMALL_SIDE % side and self._known[images].all():
+            cells = np.arange(len(images))
+            page[cells // columns, :, cells % columns] = _shrunk(self._small[images], side)
+            return page.reshape(rows * side, columns * side, 3)
         for cell, image in enumerate(images):
             page[cell // columns, :, cell % columns] = self._square(int(image), side)
         return page.reshape(rows * side, columns * side, 3)
 
     def _square(self, image: int, side: int) -> np.ndarray:
-        if side > _SMALL_SIDE or _SMALL_SIDE % side:
+        if side > SMALL_SIDE or SMALL_SIDE % side:
             return square(self._read(image), side)
         if self._small is None:
             self._small = np.zeros((len(self.order), *_SMALL), np.uint8)
         if not self._known[image]:
-            self._small[image] = square(self._read(image), _SMALL_SIDE)
+            self._small[image] = square(self._read(image), SMALL_SIDE)
             self._known[image] = True
-        factor = _SMALL_SIDE // side
-        if factor == 1:
-            return self._small[image]
-        small = self._small[image].reshape(side, factor, side, factor, 3)
-        return small.mean(axis=(1, 3)).round().astype(np.uint8)
+        return _shrunk(self._small[image : image + 1], side)[0]
 
     def _read(self, image: int) -> Thumbnail:
         try:

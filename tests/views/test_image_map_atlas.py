@@ -132,6 +132,18 @@ def test_thumbnails_are_read_once_for_the_small_sizes_and_not_at_all_where_these
     assert len(read) == 3
 
 
+def test_pages_of_squares_that_are_given_are_those_of_squares_that_are_made():
+    rng = np.random.default_rng(0)
+    pictures = [Image.fromarray(rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)) for _ in range(300)]
+    order = rng.permutation(300)
+    made, given_ = (
+        ThumbnailAtlas(pictures, order, small=small)
+        for small in (None, np.stack([square(one, 16) for one in pictures]))
+    )
+    for level in (0, 1):
+        assert made.page(level, 0) == given_.page(level, 0)
+
+
 def test_pages_asked_for_by_several_threads_are_the_same():
     atlas = ThumbnailAtlas([plain((index % 250, 90, 9)) for index in range(300)], np.arange(300))
     pages: list[bytes] = []

@@ -14,6 +14,7 @@ from typing import Any
 from cnnviz_widgets.engine.image_set import ImageSet
 from cnnviz_widgets.engine.layers import Layer
 from cnnviz_widgets.engine.network import Network
+from cnnviz_widgets.engine.pool import Makes, check_executor
 from cnnviz_widgets.engine.progress import Clock, Progress
 
 from .answers import Answers
@@ -21,7 +22,6 @@ from .building import Build
 from .opening import find, others_told
 from .parts import Parts
 from .plan import Pool, Settings, plan
-from .work import Makes, check_executor
 
 
 class ActivationIndex(Answers):

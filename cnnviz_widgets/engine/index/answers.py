@@ -6,7 +6,7 @@ or from files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,9 @@ from cnnviz_widgets.engine.receptive_field import ReceptiveFields, all_receptive
 
 from .alike import folded
 from .building import THUMBNAIL
+from .columns import values_of
 from .examining import Sighting, examine
+from .labels import LabelsFor, labels_for
 from .matches import Level, Match, Neighbors, Statistics
 from .neighbors import Metric, approximate, nearest
 from .parts import Parts
@@ -33,7 +35,9 @@ from .queries import queries, units_for
 from .readings import COUNTED, levels, statistics
 from .roster import Roster
 from .sheets import neighbor_sheet, top_sheet
+from .similar import SimilarUnits, similar_units
 from .table import NOTHING, read_keys
+from .telling import By, Shared, TellingUnits, telling_units
 
 Rows = Callable[[str, int, int], npt.NDArray[Any]]
 SHARES = (1.0, 0.99, 0.9, 0.75, 0.5, 0.25, 0.0)
@@ -233,6 +237,18 @@ class Answers:
         order = np.argsort(self._places, kind="stable")
         return self.parts.features(self.feature_layer(layer))[order]
 
+    def values(self, unit: Unit) -> npt.NDArray[np.float32]:
+        """(n,): the activation of a unit for each of the images `ids`, where its layer's features are kept.
+
+        The mean over the unit's map, or of a neuron its own, where positions are kept apart.
+
+        Raises
+        ------
+        ValueError
+            The layer's features were not kept, or they are means over maps and the unit is a neuron.
+        """
+        return values_of(self, unit)
+
     def feature_layer(self, layer: str | Layer | None) -> str:
         """The name of a layer whose features are kept; None: the last hidden one.
 
@@ -355,12 +371,105 @@ class Answers:
         """
         return units_for(self, image, layer, k)
 
+    def telling_units(
+        self, ids: Iterable[str], layer: str | Layer | None = None, k: int = 10, *, by: By = "high"
+    ) -> TellingUnits:
+        """The units that tell some images of the collection from the rest, by their features in a layer.
+
+        Parameters
+        ----------
+        ids
+            Of the images, such as those of one group on a map.
+        layer
+            One of those whose features are kept; None: the last hidden one.
+        k
+            How many at most. There are fewer where fewer tell anything.
+        by
+            ``"high"``: units that answer these images more strongly than the others; ``"low"``: more weakly; ``"either"``.
+
+        Returns
+        -------
+        TellingUnits
+            A sequence of `TellingUnit`, the best first: by the area under the ROC curve, equal ones by Cohen's d. Where features
+            are kept position by position these are neurons.
+
+        Raises
+        ------
+        UnknownNameError, ImageError
+            An id that is none, or of an image that was not measured.
+        ValueError
+            No ids, or all of them; the layer's features are not kept, or no unit's are finite; ``k`` or ``by`` is none.
+        """
+        return telling_units(self, ids, layer, k, by)
+
+    def shared_direction(
+        self, ids: Iterable[str], layer: str | Layer | None = None
+    ) -> tuple[Layer, npt.NDArray[np.float32]]:
+        """The direction in a layer's space that leads from the rest of the collection to some images.
+
+        ``objectives.direction(*index.shared_direction(ids), cosine_power=2)`` looks for the image that shows what they share.
+
+        Returns
+        -------
+        tuple
+            The layer, and (C,), of length 1: the difference of the mean features. Where features are kept position by position
+            it is that of the channels' means.
+
+        Raises
+        ------
+        UnknownNameError, ImageError, ValueError
+            As `telling_units`; or the means do not differ.
+        """
+        shared = Shared.of(self, ids, layer)
+        return shared.layer, shared.vector
+
+    def similar_units(self, unit: Unit, k: int = 10) -> SimilarUnits:
+        """The units of the same layer that answer the collection most like this one.
+
+        Returns
+        -------
+        SimilarUnits
+            A sequence of `SimilarUnit`, the most alike first; units that have nothing in common with it are not among them. By
+            Pearson's correlation where the layer's features are kept, else by the strongest images in common; ``basis`` tells.
+
+        Raises
+        ------
+        ValueError
+            The index does not hold the unit, or too few images; ``k`` is none.
+        """
+        return similar_units(self, unit, k)
+
+    def labels_for(self, unit: Unit, k: int = 10) -> LabelsFor:
+        """The labels of the collection that a unit goes with.
+
+        Returns
+        -------
+        LabelsFor
+            A sequence of `LabelFor`, the closest first. Where the layer's features are kept, by how well the activation tells a
+            label's images from the others, else by the labels of the strongest images; ``basis`` tells.
+
+        Raises
+        ------
+        ValueError
+            The collection has no labels; the index does not hold the unit; ``k`` is none.
+        """
+        return labels_for(self, unit, k)
+
     def thumbnail_data(self, id: str) -> bytes:
         """A small JPEG of an image; from the index where it keeps them, else made now."""
         place = self.images.number(id)
         if id in self.rows_by_id and (data := self.parts.thumbnail(self.rows_by_id[id])):
             return data
         return self.images.thumbnail_data(place, THUMBNAIL)
+
+    def small_thumbnails(self) -> npt.NDArray[np.uint8] | None:
+        """uint8 (n, 16, 16, 3): the middle of each thumbnail, for the images `ids`, so that many are seen at once.
+
+        None where the index lies in memory, for then no thumbnail has been made yet, and that takes what decoding all images
+        takes; and where a version of this package built it that did not keep them.
+        """
+        found = self.parts.squares()
+        return None if found is None else found[np.argsort(self._places, kind="stable")]
 
     def outdated(self) -> str:
         """Why it does not tell of the network as it is now, in a sentence; empty where it does."""

@@ -4,7 +4,8 @@
 
     path/<key>/recipe.json             what it was made from, readable
                images.json             the ids and fingerprints of the images
-               part-000012.safetensors what shard 12 keeps for each image: features and thumbnails; never changed
+               part-000012.safetensors what shard 12 keeps for each image: features, thumbnails and the squares in their
+                                       middle; never changed
                table-000013.safetensors what shards 0 to 12 did to all units; takes the former one's place
                done.json               written last: which of these count, with length and digest
                lock                    held while a process builds
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from cnnviz_widgets.engine.store import LOCK, Arrays, Folder, Record, StoreError, key_of
+from cnnviz_widgets.engine.thumbnails import SQUARE
 
 from .measuring import Part
 from .roster import Roster
@@ -32,6 +34,7 @@ from .table import COLUMNS, Table
 SCHEMA = 1
 _RECIPE, _IMAGES, _DONE = "recipe.json", "images.json", "done.json"
 _KEY_LETTERS = 20
+SQUARES = (SQUARE, SQUARE, 3)
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,7 @@ def _part_arrays(part: Part) -> dict[str, np.ndarray]:
     return {
         "numbers": part.numbers,
         "thumbnails": np.frombuffer(b"".join(part.thumbnails), np.uint8),
+        "squares": np.stack(part.squares) if part.squares else np.zeros((0, *SQUARES), np.uint8),
         "ends": np.cumsum(lengths, dtype=np.int64) if lengths else np.zeros(0, np.int64),
         **{f"features {name}": values for name, values in part.features.items()},
     }
@@ -178,6 +182,11 @@ def _part_arrays(part: Part) -> dict[str, np.ndarray]:
 def part_of(arrays: Arrays, name: str) -> np.ndarray:
     """The features of a layer in a part's file."""
     return arrays[f"features {name}"]
+
+
+def squares_of(arrays: Arrays) -> np.ndarray | None:
+    """uint8 (n, 16, 16, 3) of a part's file; None in a file from before they were kept."""
+    return arrays["squares"] if "squares" in arrays.names() else None
 
 
 def recipes_in(path: str | Path) -> tuple[list[tuple[Path, dict[str, Any]]], list[str]]:

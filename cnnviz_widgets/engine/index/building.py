@@ -18,6 +18,7 @@ import torch
 
 from cnnviz_widgets.engine.image_set import ImageSet
 from cnnviz_widgets.engine.network import Network
+from cnnviz_widgets.engine.pool import BuildError, Makes, WorkError
 from cnnviz_widgets.engine.travel import Ticket, structure_of
 
 from . import work
@@ -29,10 +30,6 @@ from .table import Table
 
 THUMBNAIL = 128
 """Longest side of the thumbnails that an index keeps, in pixels."""
-
-
-class BuildError(RuntimeError):
-    """A build that ended before its time; what was done by then is kept where there is a path."""
 
 
 class Build:
@@ -93,7 +90,7 @@ class Build:
                     self.faults = dict(self.done.faults)
             yield
 
-    def steps(self, executor: Executor | work.Makes | None) -> Iterator[int]:
+    def steps(self, executor: Executor | Makes | None) -> Iterator[int]:
         """Images that are done, after each batch here, or each shard elsewhere.
 
         Raises
@@ -114,7 +111,7 @@ class Build:
                     for part in found:
                         self._take(part)
                         yield self.looked_at
-            except work.WorkError as error:
+            except WorkError as error:
                 raise BuildError(
                     f"{error}. {self.looked_at:,} of {len(self.roster.ids):,} images are done; "
                     + ("call again to go on" if self.archive else "give path= to keep what is done, and call again")
@@ -171,7 +168,7 @@ class Build:
         if self.archive is not None:
             self.done = self.archive.save(self.done, part, table)
         else:
-            self.parts.append(replace(part, table=None, thumbnails=[]))  # type: ignore[arg-type]
+            self.parts.append(replace(part, table=None, thumbnails=[], squares=[]))  # type: ignore[arg-type]
         self.table = table
         self.faults.update(part.faults)
 

@@ -8,11 +8,13 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import numpy as np
 from torch import Tensor
 
 from cnnviz_widgets.engine.image_set import ImageSet
 from cnnviz_widgets.engine.images import ImageError
 from cnnviz_widgets.engine.input_spec import InputSpec
+from cnnviz_widgets.engine.thumbnails import square
 
 AHEAD = 2
 """Batches that are decoded ahead of the one in use."""
@@ -31,6 +33,8 @@ class Batch:
         Of those that were opened: the numbers, and the places among the B.
     thumbnails
         A JPEG of each that was opened; none where none were asked for.
+    squares
+        Of each JPEG its middle, uint8 (16, 16, 3).
     faults
         Number -> why the image could not be opened.
     """
@@ -39,6 +43,7 @@ class Batch:
     numbers: list[int] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
     thumbnails: list[bytes] = field(default_factory=list)
+    squares: list[np.ndarray] = field(default_factory=list)
     faults: dict[int, str] = field(default_factory=dict)
 
 
@@ -87,12 +92,13 @@ def batches(
                     future.cancel()
 
 
-_Opened = tuple[Tensor, bytes] | str
+_Opened = tuple[Tensor, bytes, np.ndarray | None] | str
 
 
 def _open(images: ImageSet, place: int, spec: InputSpec, thumbnail: int) -> _Opened:
     try:
-        return images.look(place, spec, thumbnail)
+        image, data = images.look(place, spec, thumbnail)
+        return image, data, square(data) if data else None
     except ImageError as error:
         return str(error)
 
@@ -104,9 +110,10 @@ def _joined(numbers: Sequence[int], futures: Sequence[Future[_Opened]], spec: In
         if isinstance(opened, str):
             batch.faults[int(number)] = opened
             continue
-        batch.images[place] = opened[0]
+        batch.images[place], data, middle = opened
         batch.numbers.append(int(number))
         batch.places.append(place)
-        if opened[1]:
-            batch.thumbnails.append(opened[1])
+        if middle is not None:
+            batch.thumbnails.append(data)
+            batch.squares.append(middle)
     return batch

@@ -38,6 +38,8 @@ class Part:
         Layer name -> (n, C) float32.
     thumbnails
         Per image a JPEG.
+    squares
+        Per JPEG its middle, uint8 (16, 16, 3).
     faults
         Image number -> why it could not be measured.
     """
@@ -46,6 +48,7 @@ class Part:
     numbers: np.ndarray
     features: dict[str, np.ndarray] = field(default_factory=dict)
     thumbnails: list[bytes] = field(default_factory=list)
+    squares: list[np.ndarray] = field(default_factory=list)
     faults: dict[int, str] = field(default_factory=dict)
 
 
@@ -93,6 +96,7 @@ class Measuring:
         for batch in batches:
             part.faults.update(batch.faults)
             part.thumbnails += batch.thumbnails
+            part.squares += batch.squares
             done += len(batch.images)
             if not batch.numbers:
                 continue

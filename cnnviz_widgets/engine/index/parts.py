@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from cnnviz_widgets.engine.store import Folder, Record
 
-from .archive import part_of
+from .archive import SQUARES, part_of, squares_of
 from .measuring import Part
 
 
@@ -95,3 +95,12 @@ class Parts:
             return b""
         start = int(ends[place - 1]) if place else 0
         return file.rows("thumbnails", start, int(ends[place])).tobytes()
+
+    def squares(self) -> npt.NDArray[np.uint8] | None:
+        """(n, 16, 16, 3): the middle of each thumbnail; None where they are not kept, be it of one shard."""
+        if self._memory:
+            return None
+        found = [squares_of(self._file(number)) for number in range(len(self))]
+        if any(block is None or len(block) != len(self._numbers_of(number)) for number, block in enumerate(found)):
+            return None
+        return np.concatenate([np.zeros((0, *SQUARES), np.uint8), *found])

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cnnviz_widgets.engine import pool as pools
 from cnnviz_widgets.engine.image_set import ImageSet
 from cnnviz_widgets.engine.index import ActivationIndex, work
 from cnnviz_widgets.engine.index.building import BuildError
@@ -103,7 +104,7 @@ def test_loky_gives_the_same_index(whole: Path, tmp_path: Path) -> None:
 def test_dask_gives_the_same_index(dask: Any, whole: Path, tmp_path: Path) -> None:
     executor = dask.get_executor()
     check(executor, whole, tmp_path)
-    assert work._workers(executor) == 2
+    assert pools._workers(executor) == 2
     check(lambda: dask.get_executor(pure=False), whole, tmp_path / "made")
 
 
@@ -118,13 +119,13 @@ def test_results_that_come_backwards_give_the_same_index(whole: Path, tmp_path: 
 
 def test_waiting_for_a_slow_shard_does_not_keep_a_processor_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[int] = []
-    original = work.wait
+    original = pools.wait
 
     def wait(futures: list[Future[Any]], **more: Any) -> Any:
         waits.append(len(futures))
         return original(futures, **more)
 
-    monkeypatch.setattr(work, "wait", wait)
+    monkeypatch.setattr(pools, "wait", wait)
     executor = Backwards(builds.SHARDS)
     builds.build(None, executor=executor)
     assert 1 <= len(waits) <= builds.SHARDS
@@ -207,7 +208,7 @@ def test_what_came_before_a_pool_broke_is_kept(tmp_path: Path) -> None:
             future = super().submit(call, *arguments)
             if len(self.sent) == 4:
                 future = Future()
-                future.set_exception(work.BrokenExecutor("a worker is gone"))
+                future.set_exception(pools.BrokenExecutor("a worker is gone"))
             return future
 
     with pytest.raises(BuildError, match=r"pool broke \(BrokenExecutor: a worker is gone\).* 24 of 40 images are done"):
@@ -257,7 +258,7 @@ def test_pools_that_break_again_and_again_are_told(tmp_path: Path) -> None:
         ended = 0
 
         def submit(self, *_: Any) -> Future[Any]:  # type: ignore[override]
-            raise work.BrokenExecutor("no worker lives")
+            raise pools.BrokenExecutor("no worker lives")
 
         def shutdown(self, wait: bool = True) -> None:  # type: ignore[override]
             Broken.ended += 1  # as Dask's, which takes no other argument

@@ -41,6 +41,7 @@ def test_images_keep_their_places_and_a_fault_leaves_a_neutral_one() -> None:
     assert [list(batch.faults) for batch in found] == [[], [35], []]
     assert "no file" in found[1].faults[35]
     assert [len(batch.thumbnails) for batch in found] == [3, 2, 2]
+    assert [[middle.shape for middle in batch.squares] for batch in found] == [[(16, 16, 3)] * n for n in (3, 2, 2)]
     assert torch.equal(found[1].images[2], SPEC.neutral_image().expand(SPEC.size))
     for batch in found:
         for place, number in zip(batch.places, batch.numbers, strict=True):

@@ -11,8 +11,9 @@ from PIL import Image
 
 from cnnviz_widgets.engine import store
 from cnnviz_widgets.engine.image_set import ImageSet
-from cnnviz_widgets.engine.index import ActivationIndex
+from cnnviz_widgets.engine.index import ActivationIndex, archive
 from cnnviz_widgets.engine.index.parts import Parts
+from cnnviz_widgets.engine.thumbnails import square
 from tests.engine.index import builds
 
 LAYERS = ["4", "0"]
@@ -53,6 +54,48 @@ def test_each_image_has_its_thumbnail_in_a_file(tmp_path: Path, coloured: ImageS
         assert picture.size == (12, 9)
         assert np.asarray(picture).mean() == pytest.approx(3 * number, abs=2)
     assert builds.build(None, given=coloured, shard=shard, batch=1).parts.thumbnail(0) == b""
+
+
+def test_the_middles_of_the_thumbnails_come_in_the_order_of_the_ids(tmp_path: Path, coloured: ImageSet) -> None:
+    net = builds.network()
+    built = builds.build(tmp_path, net, coloured)
+    small = built.small_thumbnails()
+    assert small is not None
+    assert (small.shape, small.dtype) == ((COUNT - 1, 16, 16, 3), np.uint8)
+    for name, middle in zip(built.ids, small, strict=True):
+        np.testing.assert_array_equal(middle, square(built.thumbnail_data(name)))
+    assert len({middle.tobytes() for middle in small}) > COUNT / 2
+    np.testing.assert_array_equal(ActivationIndex.open(tmp_path, net, coloured).small_thumbnails(), small)
+    turned = coloured.subset(list(reversed(coloured.ids)))
+    np.testing.assert_array_equal(ActivationIndex.open(tmp_path, net, turned).small_thumbnails(), small[::-1])
+    assert builds.build(None, net, coloured).small_thumbnails() is None
+
+
+def test_the_middles_of_an_index_that_is_not_complete(tmp_path: Path, coloured: ImageSet) -> None:
+    for progress in builds.building(tmp_path, given=coloured):
+        index = progress.result
+        small = index.small_thumbnails()
+        assert small.shape == (len(index.ids), 16, 16, 3)
+        if progress.done > 20:
+            break
+    assert 0 < len(small) < COUNT
+    np.testing.assert_array_equal(small[-1], square(index.thumbnail_data(index.ids[-1])))
+
+
+def test_an_index_from_before_there_were_middles_has_none(
+    tmp_path: Path, coloured: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, arrays = builds.network(), archive._part_arrays
+    with monkeypatch.context() as former:
+        former.setattr(archive, "_part_arrays", lambda part: {k: v for k, v in arrays(part).items() if k != "squares"})
+        for progress in builds.building(tmp_path, net, coloured):
+            if progress.done > 20:
+                break
+    assert progress.result.small_thumbnails() is None
+    whole = builds.build(tmp_path, net, coloured)
+    assert whole.complete
+    assert whole.small_thumbnails() is None
+    assert whole.thumbnail_data(whole.ids[-1])
 
 
 def test_a_file_is_compared_with_its_digest_once(

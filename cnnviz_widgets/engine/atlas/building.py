@@ -1,0 +1,192 @@
+"""``Build``: the synthesis of an atlas, chunk after chunk, first all of them for a few steps, then each to its end.
+
+Chunks climb here or with an executor's workers. Each image is on disk before it counts, where there is a path; stopping is not
+asking for more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from cnnviz_widgets.engine import pool
+from cnnviz_widgets.engine.network import Network
+from cnnviz_widgets.engine.pool import BuildError, Makes, WorkError
+from cnnviz_widgets.engine.progress import Clock, Progress
+from cnnviz_widgets.engine.travel import Ticket, pickled
+
+from .plan import Place, Plan
+from .shelf import Shelf, made_of
+from .synthesis import Job, Made, made, synthesizing
+
+Result = TypeVar("Result")
+Stage = tuple[tuple[Place, ...], int, bool]
+"""Places, the step that they go to, and whether that is the end."""
+
+
+class Build:
+    """A build under way: what there is, and how to go on.
+
+    Parameters
+    ----------
+    path
+        Where to keep it; None: in memory.
+    device, threads
+        For the workers of an executor; None: as here.
+
+    Attributes
+    ----------
+    done, total
+        Steps of single images, those of all stages.
+    version
+        Counts the times that an image came.
+    """
+
+    def __init__(
+        self, network: Network, plan: Plan, *, path: str | Path | None, device: str | None, threads: int | None
+    ) -> None:
+        self.network, self.plan = network, plan
+        self.device, self.threads = device, threads
+        self.digest, self._stamp = network.digest(), network.stamp()
+        self.made_of = made_of(network, self.digest)
+        self.shelf = Shelf.at(path, self.made_of)
+        self.failed: dict[str, str] = {}
+        self.version = 0
+        names = list(network.layers)
+        self._depths = {name: (number + 1) / len(names) for number, name in enumerate(names)}
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[None]:
+        """Hold the folder, and take up what is in it."""
+        told = {"network": self.network.name, "torch": torch.__version__}
+        with self.shelf.opened(self.made_of, self.plan, told):
+            stages = self._stages()
+            self._rest = [stage for stage in stages if self._lacks(stage)]
+            self.total = sum(map(_size, stages))
+            self.done = self.total - sum(map(_size, self._rest))
+            self._cost = sum(map(self._cost_of, stages))
+            self._spent = self._cost - sum(map(self._cost_of, self._rest))
+            self._clocks = Clock(self.done, self.total), Clock(round(self._spent), round(self._cost))
+            yield
+
+    def _stages(self) -> list[Stage]:
+        """First every chunk's first stage, then every chunk's second one, if it has one."""
+        rounds: list[list[Stage]] = [[], []]
+        for chunk in self.plan.chunks:
+            stages = self.plan.stages(chunk)
+            for number, steps in enumerate(stages):
+                rounds[number].append((chunk, steps, number == len(stages) - 1))
+        return [*rounds[0], *rounds[1]]
+
+    def _lacks(self, stage: Stage) -> bool:
+        places, _, finished = stage
+        enough = ("final", "fault") if finished else ("coarse", "final", "fault")
+        return any(self.shelf.kind(place.key) not in enough for place in places)
+
+    def _cost_of(self, stage: Stage) -> float:
+        """About how long a stage takes, for the time that is left: steps are not alike."""
+        height, width = stage[0][0].size
+        return _size(stage) * self._depths[stage[0][0].unit.layer.name] * (height * width + 200)
+
+    def progress(self, part: Stage | None, step: int, result: Result, told: str = "") -> Progress[Result]:
+        """How far it is, ``step`` steps into a stage."""
+        share = 0.0 if part is None else min(1.0, step / part[1])
+        done = self.done + (0 if part is None else round(share * _size(part)))
+        spent = self._spent + (0 if part is None else share * self._cost_of(part))
+        steps, costs = self._clocks
+        now, cost = steps.at(done, result, told), costs.at(round(spent), None)
+        return now if now.done >= now.total else replace(now, left=cost.left)
+
+    def steps(self, executor: Executor | Makes | None) -> Iterator[tuple[Stage | None, int]]:
+        """The stage under way and the step it is at: after each step here, or after each stage elsewhere.
+
+        Raises
+        ------
+        BuildError
+            The weights changed meanwhile, or workers failed.
+        """
+        if not self._rest:
+            return
+        if executor is None:
+            yield from self._here()
+            return
+        rest = list(self._rest)  # a pool that takes the place of a broken one is told the same jobs
+        with contextlib.ExitStack() as stack:
+            try:
+                found = pool.results(
+                    executor,
+                    lambda workers: self._jobs(rest, workers, stack),
+                    lambda job, attempt: (made, job, attempt),
+                    str,
+                )
+                with contextlib.closing(found):  # before what the stack holds, which the workers may still read
+                    for result in found:
+                        self._take(result)
+                        yield None, 0
+            except WorkError as error:
+                raise BuildError(
+                    f"{error}. {self.done:,} of {self.total:,} steps are done; "
+                    + (
+                        "call again to go on"
+                        if self.shelf.folder
+                        else "give path= to keep what is done, and call again"
+                    )
+                ) from error
+
+    def _here(self) -> Iterator[tuple[Stage | None, int]]:
+        with Ticket.of(self.network, None, digest=self.digest) as ticket:
+            while self._rest:
+                stage = self._rest[0]
+                found = synthesizing(Job(ticket, *stage), self.network)
+                with contextlib.closing(found):
+                    for told in found:
+                        if isinstance(told, Made):
+                            self._take(told)
+                            yield None, 0
+                        elif told < stage[1]:
+                            yield stage, told
+
+    def _jobs(self, rest: Sequence[Stage], workers: Executor, stack: contextlib.ExitStack) -> Sequence[Job]:
+        ticket = stack.enter_context(
+            Ticket.of(
+                self.network,
+                workers,
+                digest=self.digest,
+                folder=self.shelf.folder.path if self.shelf.folder else None,
+                device=self.device,
+                threads=self.threads,
+            )
+        )
+        if not isinstance(workers, ThreadPoolExecutor):
+            pickled([place.recipe for place in self.plan], workers, "a recipe")
+        return [Job(ticket, *stage) for stage in rest]
+
+    def _take(self, result: Made) -> None:
+        """Keep what came of the first stage that is left."""
+        if self.network.stamp() != self._stamp:
+            raise BuildError(
+                f"the network's weights changed while the atlas was built; {self.done:,} of {self.total:,} steps were made with "
+                "the former ones. Build again"
+            )
+        stage = self._rest.pop(0)
+        for key, picture in result.pictures.items():
+            # the final image may be there already, where a build ended between those of a chunk
+            if stage[2] or self.shelf.kind(key) is None:
+                self.shelf.put(key, "final" if stage[2] else "coarse", picture)
+        for key, reason in result.faults.items():
+            if self.shelf.kind(key) != "fault":
+                self.shelf.put(key, "fault", reason.encode(errors="replace"))
+        self.failed.update(result.failed)
+        self.done += _size(stage)
+        self._spent += self._cost_of(stage)
+        self.version += 1
+
+
+def _size(stage: Stage) -> int:
+    return len(stage[0]) * stage[1]

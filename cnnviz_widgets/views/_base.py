@@ -5,6 +5,7 @@
     joined(*file names) -> the text of these files, one after the other
     free_route(widget)  -> nothing; messages to this widget's Python side no longer wait for a busy cell
     View.assign(**traits) -> nothing; sets them all, sends one message
+    View.recording()    -> what a page without Python needs to show it as it is
 
 A browser loads one module per widget and a module loaded from text cannot import its neighbours, so what the
 views share is written once in ``_shared.js`` and joined in front of each view's own text.
@@ -15,9 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import anywidget
+import ipywidgets
 import traitlets
 
+from cnnviz_widgets.views._recording import Recording
+
 _FOLDER = Path(__file__).parent
+_INHERITED = {*ipywidgets.DOMWidget.class_traits(sync=True), "_anywidget_id", "_esm", "_css"}
+ROOM = 32_000_000
+"""Bytes of pictures in the recording of one view, by default; in a file base64 adds a third."""
 
 
 def joined(*names: str) -> str:
@@ -96,3 +103,17 @@ class View(anywidget.AnyWidget):
         """Send a message that is not kept; a view opened later will not see it."""
         with self._lock:
             super().send(content, buffers)
+
+    def recording(self, most_bytes: int = ROOM) -> Recording:
+        """The view as it is now, for a page without Python; see `standalone.page`.
+
+        A view that answers its page's messages adds the answers here. May be called on any thread.
+
+        Parameters
+        ----------
+        most_bytes : int
+            Of pictures that the page would ask for; what does not fit is left out, the sharpest first.
+        """
+        with self._lock:
+            state = self.get_state([name for name in self.traits(sync=True) if name not in _INHERITED])
+        return Recording(str(self._esm), str(self._css), state)

@@ -4,9 +4,10 @@
 
     checked_points(points, name) -> float32 (n, 2)        coded(labels) -> names, int32 codes
     checked_atlas(thumbnails, places) -> Atlas or None    packed_palette(colors, names) -> bytes
+    checked_seams(seams, count) -> bytes
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -44,6 +45,22 @@ def checked_values(values: Sequence[float] | np.ndarray, count: int) -> np.ndarr
     return numbers
 
 
+def checked_seams(seams: np.ndarray | None, count: int) -> bytes:
+    if seams is None:
+        return b""
+    pairs = np.asarray(seams, dtype=np.float64)
+    if not pairs.size and pairs.ndim < 2:
+        pairs = pairs.reshape(0, 3)
+    if pairs.ndim != 2 or pairs.shape[1] != 3:
+        raise ValueError(f"seams has shape {np.shape(seams)}, expected (m, 3): two indices and a strength of each pair")
+    ends, strength = pairs[:, :2], np.nan_to_num(pairs[:, 2], nan=0.0)
+    if not (np.isfinite(ends).all() and (ends == np.floor(ends)).all() and ((ends >= 0) & (ends < count)).all()):
+        raise ValueError(f"seams has an index that is none; expected whole numbers from 0 to {count - 1}")
+    if ((strength < 0) | (strength > 1)).any():
+        raise ValueError(f"seams has strengths from {strength.min():.3g} to {strength.max():.3g}, expected 0 to 1")
+    return np.column_stack([ends, strength]).astype("<f4").tobytes()
+
+
 def checked_atlas(thumbnails: Any, places: np.ndarray) -> Atlas | None:
     if thumbnails is None:
         return None
@@ -69,6 +86,13 @@ def coded(labels: Sequence[str | None]) -> tuple[list[str], bytes]:
     codes = np.full(len(known), -1, "<i4")
     codes[ranked] = np.arange(len(ranked))
     return [known[i] for i in ranked], codes[inverse].tobytes() if texts else b""
+
+
+def packed_choice(indices: Iterable[int], count: int) -> bytes:
+    wanted = np.unique(np.fromiter(indices, dtype=np.int64))
+    if wanted.size and (wanted[0] < 0 or wanted[-1] >= count):
+        raise ValueError(f"indices from {wanted[0]} to {wanted[-1]}, expected 0 to {count - 1}")
+    return wanted.astype("<i4").tobytes()
 
 
 def packed_palette(colors: Mapping[str, Color] | np.ndarray | None, names: list[str] | None) -> bytes:

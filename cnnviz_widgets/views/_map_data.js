@@ -29,6 +29,7 @@ class MapData {
     this.names = model.get("label_names");
     this.titles = model.get("titles");
     this.values = this.fitting(model.get("values"), Float32Array);
+    this.unknown = this.values.reduce((sum, value) => sum + Number(!Number.isFinite(value)), 0);
     this.codes = this.fitting(model.get("codes"), Int32Array);
     this.counts = new Uint32Array(this.names.length);
     for (const code of this.codes) if (code >= 0) this.counts[code]++;
@@ -36,9 +37,12 @@ class MapData {
     this.palette = mapPalette(model, this.values.length > 0);
     this.colors = imageColors(this, this.range);
     [this.pointsSource, this.gridSource, this.motion] = [null, null, null];
+    [this.gridFrom, this.gridNow] = [0, 0];
     this.readLayouts();
     this.places = this.layout.places.slice();
     this.bounds = this.layout;
+    this.gridNow = this.gridShare;
+    this.readSeams();
     this.readChosen();
     this.readSeen();
     this.placesRevision++;
@@ -58,6 +62,8 @@ class MapData {
     const raw = numbersOf(points, Float32Array);
     if (raw.length !== 2 * this.count) return false;
     if (points !== this.pointsSource) this.scattered = mapLayout(raw);
+    // The seams of another grid come into sight when the images have come to it.
+    this.gridFrom = grid === this.gridSource ? this.gridNow : 0;
     if (grid !== this.gridSource) {
       const other = numbersOf(grid, Float32Array);
       this.gridded = other.length === raw.length && raw.length ? mapLayout(other) : null;
@@ -72,6 +78,20 @@ class MapData {
   /** How much the layout is a grid, 0 to 1. */
   get gridShare() {
     return this.gridded ? this.morph : 0;
+  }
+
+  /** What is to be drawn of the seams now; null for nothing. @returns {{of: MapSeams, alpha: number} | null} */
+  get seamsNow() {
+    const alpha = (this.gridNow - SEAMS_FROM) / (1 - SEAMS_FROM);
+    if (alpha <= 0 || !this.gridded || !this.seams.length) return null;
+    this.seamed ||= new MapSeams(this.seams, this.gridded.places, this.seen);
+    return this.seamed.count ? { of: this.seamed, alpha } : null;
+  }
+
+  readSeams() {
+    this.seams = numbersOf(this.model.get("seams"), Float32Array);
+    this.seamed = null;
+    this.looksRevision++;
   }
 
   /** Other positions of the same images may be in the traits. @param {number} now */
@@ -90,6 +110,7 @@ class MapData {
     const goes = motion.step(now, this.places);
     const share = goes ? Math.min(1, Math.max(0, (now - motion.start) / Math.max(1, motion.duration))) : 1;
     const mix = (name) => from[name] + (layout[name] - from[name]) * share;
+    this.gridNow = this.gridFrom + (this.gridShare - this.gridFrom) * share;
     this.bounds = goes ? { ...layout, left: mix("left"), right: mix("right"), top: mix("top"), bottom: mix("bottom") } : layout;
     if (goes) return;
     this.motion = null;
@@ -108,7 +129,7 @@ class MapData {
       this.seen[i] = Number(known && !(this.codes.length && hidden.has(this.codes[i])));
       this.seenCount += this.seen[i];
     }
-    this.indexed = null;
+    [this.indexed, this.seamed] = [null, null];
     this.looksRevision++;
   }
 
@@ -163,9 +184,15 @@ class MapData {
     return this.codes.length ? this.names[this.codes[image]] || "no label" : "";
   }
 
+  /** @param {number} image @returns {string} */
+  value(image) {
+    if (!this.values.length) return "";
+    const value = this.values[image];
+    return `${this.model.get("values_name")} ${Number.isFinite(value) ? formatNumber(value) : "not known"}`.trim();
+  }
+
   /** What an image is called. @param {number} image @returns {string} */
   name(image) {
-    const value = this.values.length ? formatNumber(this.values[image]) : "";
-    return [this.titles[image], this.label(image), value].filter(Boolean).join(" · ") || `image ${image}`;
+    return [this.titles[image], this.label(image), this.value(image)].filter(Boolean).join(" · ") || `image ${image}`;
   }
 }

@@ -179,7 +179,7 @@ class MapInput {
   onKey(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const { actions, surface } = this;
-    const { selected } = surface;
+    const { selected } = surface.signs;
     const turns = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     const acts = {
       "+": () => this.zoom(KEY_ZOOM), "=": () => this.zoom(KEY_ZOOM), "-": () => this.zoom(-KEY_ZOOM), _: () => this.zoom(-KEY_ZOOM),

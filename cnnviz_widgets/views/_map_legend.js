@@ -44,14 +44,22 @@ class MapLegend {
 
   /** @param {MapData} data */
   buildScale(data) {
-    const canvas = element("canvas", "", { width: "256", height: "1", role: "img", "aria-label": "Colours from low to high" });
+    const name = this.model.get("values_name");
+    const told = data.unknown < data.count ? data.range.map((value) => formatNumber(value)) : [];
+    const spoken = told.length ? `Colours of ${name || "the values"} from ${told[0]} to ${told[1]}` : "No value is known";
+    const canvas = element("canvas", "", { width: "256", height: "1", role: "img", "aria-label": spoken });
+    canvas.hidden = !told.length;
     const context = canvas.getContext("2d");
     data.palette.forEach((color, i) => {
       context.fillStyle = cssColor(color);
       context.fillRect(i, 0, 1, 1);
     });
-    const [low, high] = data.range.map((value) => element("span", "", {}, formatNumber(value)));
-    this.scale.replaceChildren(canvas, element("div", "cnnviz-map-ends", {}, low, high));
+    const ends = element("div", "cnnviz-map-ends", {}, ...told.map((text) => element("span", "", {}, text)));
+    const unknown = element("div", "cnnviz-map-unknown", {}, element("span", "cnnviz-map-swatch", { "aria-hidden": "true" }),
+      element("span", "cnnviz-map-name", {}, "not known"), element("span", "cnnviz-map-number", {}, String(data.unknown)));
+    unknown.hidden = !data.unknown;
+    unknown.firstElementChild.style.background = NO_LABEL;
+    this.scale.replaceChildren(element("div", "cnnviz-map-values", {}, name), canvas, ends, unknown);
   }
 
   showHidden() {

@@ -15,6 +15,8 @@ const ASK_AGAIN_AFTER = 8000;
 const MOST_ENCODED_BYTES = 160e6;
 /** Cells up to this side are copied pixel by pixel. */
 const LARGEST_COPIED = 16;
+/** So are cells up to this side while images move, where a single page holds them all. */
+const LARGEST_COPIED_MOVING = 64;
 const ROWS_READ = 256;
 
 class MapPages {
@@ -65,6 +67,20 @@ class MapPages {
   /** How many pages beside the coarsest can be decoded at once. */
   get most() {
     return Math.max(1, MOST_DECODED - this.pageCount(0) - 1);
+  }
+
+  /** Whether the cells of a level are also there as pixels. @param {number} level */
+  copied(level) {
+    const side = this.sides[level];
+    return side <= LARGEST_COPIED || (side <= LARGEST_COPIED_MOVING && this.pageCount(level) === 1);
+  }
+
+  /** Where an image is on a page. @param {MapPage} page @param {number} image @returns {[number, number, number, number]} */
+  boxOf(page, image) {
+    const side = this.sides[page.level];
+    const columns = MAP_PAGE_SIDE / side;
+    const cell = this.cells[image] % this.perPage[page.level];
+    return [(cell % columns) * side, Math.floor(cell / columns) * side, side, side];
   }
 
   /** @param {number} level */
@@ -176,8 +192,8 @@ class MapPages {
     page.decoding = true;
     try {
       const image = await createImageBitmap(new Blob([page.bytes], { type: "image/jpeg" }));
-      if (this.sides[page.level] <= LARGEST_COPIED) await this.readPixels(page, image);
-      else page.image = image;
+      page.image = image;
+      if (this.copied(page.level)) await this.readPixels(page, image);
       if (this.closed) return this.release(page);
       this.decoded.set(key, page);
       this.table[page.level][page.number] = page;
@@ -213,8 +229,11 @@ class MapPages {
       }
       if (top + rows < height) await new Promise((go) => setTimeout(go));
     }
+    page.pixels = pixels;
+    // Tiles are drawn from large cells, for which a bitmap may be at hand where drawing is done.
+    if (side > LARGEST_COPIED) return;
     image.close();
-    [page.image, page.pixels] = [canvas, pixels];
+    page.image = canvas;
   }
 
   /** Of the decoded pages the longest unused go, but for those that are seen. */

@@ -4,7 +4,7 @@
  * @typedef {{
  *   images: ArrayLike<number>, places: Float32Array, colors: Uint32Array, chosen: Uint8Array | null, pages: MapPages,
  *   level: number, size: number, radius: number, scale: number, left: number, top: number, width: number, height: number,
- *   frame: number, hurried: boolean,
+ *   frame: number, hurried: boolean, seams: {of: MapSeams, alpha: number} | null, ratio: number,
  * }} Painting `size` 0 paints points; left and top are of the part in the world times the scale; `frame` is the width of the
  *   coloured frame of each image; `hurried` ones are for one frame only
  */
@@ -71,9 +71,13 @@ function paintPoint(target, painting, { reach, xs, ys, covers, steps }, image) {
   }
 }
 
-/** Columns or rows of a cell for those of its picture. @param {number} size @param {number} side */
-function nearestSteps(size, side) {
-  return Int32Array.from({ length: size }, (_, i) => Math.floor(((i + 0.5) * side) / size));
+/** Columns or rows of a cell for those of its picture; -1 for its frame. @param {number} size @param {number} side @param {number} frame */
+function nearestSteps(size, side, frame) {
+  const inner = size - 2 * frame;
+  return Int32Array.from({ length: size }, (_, i) => {
+    const at = i - frame;
+    return at < 0 || at >= inner ? -1 : Math.floor(((at + 0.5) * side) / inner);
+  });
 }
 
 /**
@@ -91,12 +95,20 @@ function copyCell(target, painting, page, steps, image) {
   const faded = chosen && !chosen[image];
   const alpha = Math.round(255 * FADED);
   const { pixels } = page;
-  for (let y = Math.max(0, -y0); y < y1; y++) {
+  if (painting.frame && !faded) fillCell(target, width, painting.colors[image], [x0, y0, x1, y1]);
+  const [first, last] = [painting.frame, size - painting.frame];
+  const [left0, right0] = [Math.max(first, -x0), Math.min(last, x1)];
+  for (let y = Math.max(first, -y0); y < Math.min(last, y1); y++) {
     const row = from + steps[y] * side;
     const to = (y0 + y) * width + x0;
-    if (faded) for (let x = Math.max(0, -x0); x < x1; x++) target[to + x] = overPixel(target[to + x], pixels[row + steps[x]], alpha);
-    else for (let x = Math.max(0, -x0); x < x1; x++) target[to + x] = pixels[row + steps[x]];
+    if (faded) for (let x = left0; x < right0; x++) target[to + x] = overPixel(target[to + x], pixels[row + steps[x]], alpha);
+    else for (let x = left0; x < right0; x++) target[to + x] = pixels[row + steps[x]];
   }
+}
+
+/** The ground of a cell's frame. @param {Uint32Array} target @param {number} width @param {number} color @param {number[]} cell */
+function fillCell(target, width, color, [x0, y0, x1, y1]) {
+  for (let y = Math.max(0, y0); y < y0 + y1; y++) target.fill(color, y * width + Math.max(0, x0), y * width + x0 + x1);
 }
 
 /** Points and small images into an array of pixels. @param {Uint32Array} target @param {Painting} painting */
@@ -109,11 +121,12 @@ function* paintPixels(target, painting) {
     const page = size ? copyablePage(pages, images[k], level) : null;
     if (page) {
       const { level: found } = page;
-      if (!steps.has(found)) steps.set(found, nearestSteps(Math.round(size), pages.sides[found]));
+      if (!steps.has(found)) steps.set(found, nearestSteps(Math.round(size), pages.sides[found], painting.frame));
       copyCell(target, painting, page, steps.get(found), images[k]);
     } else paintPoint(target, painting, disc, images[k]);
     if (k % (size ? COPIES_A_TURN : POINTS_A_TURN) === 0) yield;
   }
+  if (painting.seams) yield* paintSeams(target, painting);
 }
 
 /** @param {MapPages} pages @param {number} level @param {number} size */
@@ -146,11 +159,8 @@ function* paintDrawings(context, painting) {
     if (frame || !page) context.fillStyle = cssColor(colors[image]);
     if (page) {
       if (frame && !faded) context.fillRect(x0, y0, Math.round(size), Math.round(size));
-      const side = pages.sides[page.level];
-      const columns = MAP_PAGE_SIDE / side;
-      const cell = pages.cells[image] % pages.perPage[page.level];
-      context.drawImage(page.image, (cell % columns) * side, Math.floor(cell / columns) * side, side, side,
-        x0 + frame, y0 + frame, Math.round(size) - 2 * frame, Math.round(size) - 2 * frame);
+      const side = Math.round(size) - 2 * frame;
+      context.drawImage(page.image, ...pages.boxOf(page, image), x0 + frame, y0 + frame, side, side);
     } else {
       context.beginPath();
       context.arc(x, y, radius, 0, 7);
@@ -159,6 +169,7 @@ function* paintDrawings(context, painting) {
     if (k % DRAWINGS_A_TURN === 0) yield;
   }
   context.globalAlpha = 1;
+  if (painting.seams) drawSeams(context, painting);
 }
 
 /**

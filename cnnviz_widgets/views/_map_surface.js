@@ -6,8 +6,13 @@ const PAINT_TIME = 6;
 const IDLE_PAINT_TIME = 10;
 const MOST_LIVE_DRAWINGS = 220;
 const LARGEST_LIVE = 40;
+/** Pixels that are copied in a frame where images may be larger than that. */
+const MOST_LIVE_PIXELS = 2e6;
 const MOST_SMOOTH_POINTS = 8000;
 const FRAMED_FROM = 20;
+/** Of an image's side its frame takes one part of so many: numbers have finer differences of colour than labels. */
+const FRAME_PART = 32;
+const VALUE_FRAME_PART = 14;
 const REACH = 9;
 const TIMES_KEPT = 2000;
 
@@ -23,7 +28,7 @@ class MapSurface {
     this.live = document.createElement("canvas");
     /** @type {MapTile[]} */
     this.shown = [];
-    [this.selected, this.hovered] = [-1, -1];
+    this.signs = new MapSigns(this);
     /** @type {number[] | null} on the screen, in device pixels */
     this.outline = null;
     /** Where painting begins. @type {[number, number] | null} */
@@ -40,7 +45,7 @@ class MapSurface {
     this.tiles.clear();
     this.camera.stop();
     this.camera.whole = true;
-    this.hovered = -1;
+    this.signs.hovered = -1;
     this.state = "";
     this.redraw();
   }
@@ -61,8 +66,10 @@ class MapSurface {
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, canvas.width, canvas.height);
     context.imageSmoothingQuality = "low";
+    this.signs.look();
     const busy = shared.data.moving ? this.drawMoving(context) : this.drawTiles(context, now);
-    this.drawSigns(context);
+    this.signs.draw(context);
+    if (this.outline) this.signs.drawOutline(context, this.outline);
     this.report(busy || camera.moving || shared.data.moving, now);
   }
 
@@ -95,7 +102,8 @@ class MapSurface {
   frameWidth(size, ratio) {
     const { data } = this.shared;
     if (size < FRAMED_FROM * ratio || !(data.codes.length || data.values.length)) return 0;
-    return Math.max(Math.round(ratio), Math.round(size / 32));
+    if (data.values.length) return Math.max(Math.round(2 * ratio), Math.round(size / VALUE_FRAME_PART));
+    return Math.max(Math.round(ratio), Math.round(size / FRAME_PART));
   }
 
   /** Begin a tile. @param {MapTile} tile @param {HTMLCanvasElement} canvas */
@@ -114,6 +122,7 @@ class MapSurface {
     const work = paintPart(canvas, {
       images, places: data.places, colors: data.colors, chosen: data.chosen, pages, level, size, radius, scale,
       left: left * scale, top: top * scale, width: TILE_SIDE, height: TILE_SIDE, frame: this.frameWidth(size, this.ratio), hurried: false,
+      seams: data.seamsNow, ratio: this.ratio,
     });
     return { work, missing };
   }
@@ -165,7 +174,7 @@ class MapSurface {
     const until = performance.now() + (camera.moving ? PAINT_TIME : IDLE_PAINT_TIME);
     const left = tiles.paint(this.shown, pages, until);
     tiles.forget(this.shown);
-    pages.want(this.shown.flatMap((tile) => (tile.work ? tile.draftMissing : tile.missing)));
+    pages.want([...this.shown.flatMap((tile) => (tile.work ? tile.draftMissing : tile.missing)), ...this.signs.wanted]);
     const drawing = new TileDrawing(context, camera, tiles, now);
     const holes = this.shown.filter((tile) => drawing.isHole(tile));
     if (holes.length) {
@@ -179,13 +188,12 @@ class MapSurface {
   /** @param {CanvasRenderingContext2D} context @returns {boolean} */
   drawMoving(context) {
     this.shown = [];
-    this.shared.pages.want([]);
-    this.drawLive();
+    this.shared.pages.want([...this.drawLive(), ...this.signs.wanted]);
     context.drawImage(this.live, 0, 0);
     return true;
   }
 
-  /** All that is in sight, quickly: points, coarse images, or few fine ones. */
+  /** All that is in sight, quickly: points, coarse images, or few fine ones. @returns {string[]} pages that would show it better */
   drawLive() {
     const { camera, sizes, live, shared, ratio } = this;
     const { data, pages } = shared;
@@ -201,22 +209,42 @@ class MapSurface {
     const [right, bottom] = camera.toWorld(width, height);
     const images = data.within(left - reach, top - reach, right + reach, bottom + reach);
     const drawn = size > LARGEST_COPIED && images.length <= MOST_LIVE_DRAWINGS;
-    if (!drawn && size > LARGEST_LIVE * ratio) size = LARGEST_LIVE * ratio;
+    if (!drawn) size = Math.min(size, Math.max(LARGEST_LIVE * ratio, Math.sqrt(MOST_LIVE_PIXELS / images.length)));
     const painting = {
       images, places: data.places, colors: data.colors, chosen: data.chosen, pages, size, scale, width, height,
-      level: size ? pages.levelFor(drawn ? size : Math.min(size, LARGEST_COPIED)) : 0, radius: sizes.point(camera.zoom),
-      left: left * scale, top: top * scale, frame: drawn ? this.frameWidth(size, ratio) : 0,
-      hurried: images.length > MOST_SMOOTH_POINTS,
+      level: this.liveLevel(size, drawn, images), radius: sizes.point(camera.zoom),
+      left: left * scale, top: top * scale, frame: this.frameWidth(size, ratio),
+      hurried: images.length > MOST_SMOOTH_POINTS, seams: data.seamsNow, ratio,
     };
     const context = live.getContext("2d");
     if (drawn) {
       context.clearRect(0, 0, width, height);
       for (const _ of paintDrawings(context, painting)) continue;
-      return;
+    } else {
+      this.livePixels.fill(0);
+      for (const _ of paintPixels(this.livePixels, painting)) continue;
+      context.putImageData(this.liveData, 0, 0);
     }
-    this.livePixels.fill(0);
-    for (const _ of paintPixels(this.livePixels, painting)) continue;
-    context.putImageData(this.liveData, 0, 0);
+    return size ? pages.keysOf(images, painting.level) : [];
+  }
+
+  /**
+   * The level that is drawn of images that move: the one for their size, or the finest that can be afforded.
+   * @param {number} size @param {boolean} drawn rather than copied @param {Uint32Array} images
+   */
+  liveLevel(size, drawn, images) {
+    const { pages } = this.shared;
+    if (!size) return 0;
+    let level = pages.levelFor(size);
+    if (drawn) return pages.affordable(images, level).level;
+    while (level > 0 && !pages.copied(level)) level--;
+    return level;
+  }
+
+  /** Where an image is on the screen. @param {number} image @returns {[number, number]} */
+  onScreen(image) {
+    const { places } = this.shared.data;
+    return this.camera.toScreen(places[2 * image], places[2 * image + 1]);
   }
 
   /** Side of the images on the screen, 0 for points. */
@@ -227,38 +255,6 @@ class MapSurface {
     return Math.round(sizes.image(z)) * 2 ** (camera.zoom - z);
   }
 
-  /** Frames around what is selected and what the pointer is on, and the line of a lasso. @param {CanvasRenderingContext2D} context */
-  drawSigns(context) {
-    const { data } = this.shared;
-    const { ratio, viewport, outline } = this;
-    const paper = themeColor(viewport, "--cnnviz-paper");
-    for (const [image, color, width] of [[this.hovered, "--cnnviz-ink", 2], [this.selected, "--cnnviz-accent", 3]]) {
-      if (image < 0 || image >= data.count || !data.seen[image]) continue;
-      const [x, y] = this.camera.toScreen(data.places[2 * image], data.places[2 * image + 1]);
-      const half = Math.max(this.shownSize / 2, this.sizes.point(this.camera.zoom) + ratio);
-      for (const [style, line, out] of [[paper, width + 3, 1.5], [themeColor(viewport, color), width, 1.5]]) {
-        context.strokeStyle = style;
-        context.lineWidth = line * ratio;
-        const reach = half + out * ratio;
-        context.strokeRect(x - reach, y - reach, 2 * reach, 2 * reach);
-      }
-    }
-    if (outline) this.drawOutline(context, outline);
-  }
-
-  /** @param {CanvasRenderingContext2D} context @param {number[]} outline */
-  drawOutline(context, outline) {
-    context.beginPath();
-    for (let i = 0; i < outline.length; i += 2) context.lineTo(outline[i], outline[i + 1]);
-    context.closePath();
-    context.fillStyle = context.strokeStyle = themeColor(this.viewport, "--cnnviz-accent");
-    context.globalAlpha = 0.15;
-    context.fill();
-    context.globalAlpha = 1;
-    context.lineWidth = 2 * this.ratio;
-    context.stroke();
-  }
-
   /** Say what is drawn, and go on if need be. @param {boolean} busy @param {number} now */
   report(busy, now) {
     const { canvas, camera, shared, shown } = this;
@@ -266,11 +262,11 @@ class MapSurface {
     if (this.wasBusy) this.times.push(now - this.drawnAt);
     if (this.times.length > TIMES_KEPT) this.times.shift();
     [this.wasBusy, this.drawnAt] = [busy, now];
-    const settled = !busy && shown.every((tile) => tile.missing.every((key) => pages.pages.get(key)?.gone));
+    const settled = !busy && !this.signs.missing && shown.every((tile) => tile.missing.every((key) => pages.pages.get(key)?.gone));
     Object.assign(canvas.dataset, {
       count: String(data.count), tiles: String(this.tiles.tiles.size), painted: String(this.tiles.painted),
       pages: String(pages.decoded.size), settled: String(settled), size: this.shownSize.toFixed(2),
-      view: `${camera.x} ${camera.y} ${camera.scale}`, selected: String(this.selected), chosen: String(data.chosenCount),
+      view: `${camera.x} ${camera.y} ${camera.scale}`, selected: String(this.signs.selected), chosen: String(data.chosenCount),
     });
     const state = [this.state, this.looks, data.version].join();
     if (settled && state !== this.drawnState) {
@@ -301,6 +297,7 @@ class MapSurface {
   hit(px, py) {
     const { data } = this.shared;
     if (!data.count || data.moving || !this.sizes) return -1;
+    if (this.signs.hits(px, py)) return this.signs.selected;
     const { scale } = this.camera;
     const size = this.shownSize;
     const reach = (size ? size / 2 : Math.max(REACH * this.ratio, this.sizes.point(this.camera.zoom))) / scale;

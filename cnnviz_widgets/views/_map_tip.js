@@ -85,11 +85,7 @@ class MapTip {
     this.picture.hidden = true;
     this.canvas.hidden = !page;
     if (!page) return;
-    const side = pages.sides[page.level];
-    const columns = MAP_PAGE_SIDE / side;
-    const cell = pages.cells[image] % pages.perPage[page.level];
-    const context = this.canvas.getContext("2d");
-    context.drawImage(page.image, (cell % columns) * side, Math.floor(cell / columns) * side, side, side, 0, 0, TIP_SIDE, TIP_SIDE);
+    this.canvas.getContext("2d").drawImage(page.image, ...pages.boxOf(page, image), 0, 0, TIP_SIDE, TIP_SIDE);
   }
 
   /** @param {number} image @returns {MapPage | null} */

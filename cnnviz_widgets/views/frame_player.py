@@ -26,14 +26,16 @@ Several images at once are one picture, composed by whoever owns the view, with 
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import traitlets
 
-from cnnviz_widgets.views._base import View, joined
+from cnnviz_widgets.views._base import ROOM, View, joined
 from cnnviz_widgets.views._history import FrameHistory, ScoreCurve
 from cnnviz_widgets.views._pacing import Pacer
+from cnnviz_widgets.views._recording import Answer, Recording
 
 _MARKS_KEPT = 200
 _FORMER_KEPT = 8
@@ -262,6 +264,19 @@ class FramePlayer(View):
             note = (int(step), text)
             if note not in self.marks:
                 self.marks = [*self.marks, note][-_MARKS_KEPT:]
+
+    def recording(self, most_bytes: int = ROOM) -> Recording:
+        """The picture at rest and the curve, with all frames that are kept, or none where there is no room for all."""
+        with self._lock:
+            found, frames, run = super().recording(most_bytes), self._history.frames(), self.run
+        if not frames or sum(len(jpeg) for _, jpeg in frames) > most_bytes:
+            return found
+        answers = []
+        for wanted in range(frames[0][0], frames[-1][0] + 1):
+            step, jpeg = min(frames, key=lambda frame: abs(frame[0] - wanted))
+            told = {"type": "past", "run": run, "step": step, "wanted": wanted}
+            answers.append(Answer({"type": "want", "run": run, "step": wanted}, told, (jpeg,)))
+        return replace(found, answers=tuple(answers))
 
     def film(self) -> list[tuple[int, bytes]]:
         """Steps and JPEGs of the frames kept for looking back, oldest first.

@@ -103,7 +103,7 @@ class MapView {
   showLine() {
     const { data } = this.shared;
     const parts = [];
-    const { selected } = this.surface;
+    const { selected } = this.surface.signs;
     if (selected >= 0) parts.push(`${data.name(selected)} selected`);
     if (data.chosenCount) parts.push(`${data.chosenCount} of ${data.count} images chosen`);
     else if (data.seenCount < data.count - data.layout.missing) parts.push(`${data.seenCount} of ${data.count} images shown`);
@@ -117,8 +117,8 @@ class MapView {
   /** @param {number} image */
   hover(image) {
     const { surface, shared } = this;
-    if (image !== surface.hovered) {
-      surface.hovered = image;
+    if (image !== surface.signs.hovered) {
+      surface.signs.hovered = image;
       surface.canvas.dataset.hovered = String(image);
       this.viewport.classList.toggle("cnnviz-map-over", image >= 0);
       if (image >= 0) this.line.textContent = shared.data.name(image);
@@ -139,8 +139,8 @@ class MapView {
     const { data } = this.shared;
     const { surface } = this;
     const selected = this.model.get("selected");
-    surface.selected = selected < data.count ? selected : -1;
-    if (reveals && surface.selected >= 0) this.reveal(surface.selected);
+    surface.signs.selected = selected < data.count ? selected : -1;
+    if (reveals && surface.signs.selected >= 0) this.reveal(surface.signs.selected);
     this.showLine();
     surface.redraw();
   }
@@ -172,7 +172,7 @@ class MapView {
   /** @param {number} dx @param {number} dy */
   selectTowards(dx, dy) {
     const { data } = this.shared;
-    const { selected, camera } = this.surface;
+    const { camera, signs: { selected } } = this.surface;
     const known = selected >= 0 && data.seen[selected];
     const image = known ? data.towards(selected, dx, dy) : this.nearestTo(camera.x, camera.y);
     if (image < 0) return;
@@ -259,7 +259,7 @@ class MapState {
     model.on("msg:custom", this.onMessage);
     this.stops = [
       watch(model, ["version", "points", "grid", "morph", "duration", "order", "sides", "label_names", "codes", "titles", "values",
-        "palette", "hidden", "chosen", "look"], () => this.sync()),
+        "values_name", "palette", "seams", "hidden", "chosen", "look"], () => this.sync()),
       watch(model, ["caption", "height"], () => this.views.forEach((view) => view.showTexts())),
       watch(model, ["selected"], () => this.views.forEach((view) => view.showSelected(true))),
     ];
@@ -290,6 +290,8 @@ class MapState {
     data.move(performance.now());
     if (model.get("hidden") !== this.hidden) data.readSeen();
     if (model.get("chosen") !== this.chosen) data.readChosen();
+    if (model.get("seams") !== this.seams) data.readSeams();
+    this.seams = model.get("seams");
     [this.hidden, this.chosen] = [model.get("hidden"), model.get("chosen")];
     this.views.forEach((view) => view.refresh());
   }

@@ -19,10 +19,15 @@ from cnnviz_widgets.views import (
     LayerTree,
     Note,
     PictureTable,
+    Poster,
+    Presenter,
 )
 from cnnviz_widgets.views._base import View, free_route, joined
 
-VIEWS = [ImageGrid, FramePlayer, LayerTree, BarChart, ImageUpload, Note, PictureTable, Histogram, ImageMap]
+VIEWS = [
+    *(ImageGrid, FramePlayer, LayerTree, BarChart, ImageUpload, Note, PictureTable, Histogram, ImageMap, Poster),
+    Presenter,
+]
 INHERITED = set(ipywidgets.DOMWidget().keys) | {"_anywidget_id", "_esm", "_css"}
 
 

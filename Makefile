@@ -17,7 +17,7 @@ SIDE_BY_SIDE := -n 2 --dist loadfile
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all browser kernels check format bench screenshots clean moved
+.PHONY: help venv demo lecture test test-all browser kernels check format bench screenshots clean moved
 
 help: ## this list
 	@echo "make TARGET, where TARGET is one of"
@@ -46,6 +46,9 @@ $(STAMP): pyproject.toml setup.cfg
 demo: venv ## the tour in JupyterLab; ARGS go to JupyterLab, as in make demo ARGS=--no-browser
 	PATH="$(HERE)/$(BIN):$$PATH" $(RUN) -m jupyterlab --ServerApp.root_dir="$(HERE)" \
 	  --LabApp.default_url=/lab/tree/notebooks/00_tour.ipynb $(ROOT_FLAG) $(ARGS)
+
+lecture: venv ## the notebooks as pages without code, for a projector; ARGS as in make lecture ARGS='--dark --port=9000'
+	PATH="$(HERE)/$(BIN):$$PATH" $(RUN) -m cnnviz_widgets.lecture notebooks $(ARGS)
 
 # Style faults do not keep the tests from running, but they do fail the target.
 test: venv browser kernels ## ruff, mypy and every test that is not long; ARGS go to pytest

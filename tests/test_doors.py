@@ -109,6 +109,29 @@ def test_engine_imports_no_widget_library() -> None:
     assert not [path.name for path in files_of("engine") if any(within(n, *libraries) for n in imported(path))]
 
 
+def test_figures_import_the_engine_and_no_widget_library() -> None:
+    foreign = {
+        f"{module_name(path)} imports {name}"
+        for path in files_of("figures")
+        for name in imported(path)
+        if within(name, "ipywidgets", "anywidget", "traitlets", "matplotlib.pyplot", "matplotlib.pylab")
+        or (within(name, "cnnviz_widgets") and not within(name, "cnnviz_widgets.engine", "cnnviz_widgets.figures"))
+    }
+    assert files_of("figures")
+    assert not foreign
+
+
+def test_engine_and_views_do_not_know_the_figures() -> None:
+    files = [*files_of("engine"), *files_of("views")]
+    assert not [path.name for path in files if any(within(name, "cnnviz_widgets.figures") for name in imported(path))]
+
+
+def test_figures_come_with_their_first_use() -> None:
+    done = run_python("import sys, cnnviz_widgets.panels; print('cnnviz_widgets.figures' in sys.modules)")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "False"
+
+
 def test_panels_do_not_import_each_other() -> None:
     panels = "cnnviz_widgets.panels"
     public = {module_name(path) for path in files_of("panels") if not path.name.startswith("_")}
@@ -157,7 +180,7 @@ def test_engine_works_without_the_widget_libraries() -> None:
 
 
 def test_import_leaves_slow_libraries_alone() -> None:
-    slow = ("ipywidgets", "anywidget", "matplotlib.pyplot", "timm", "torchvision.models")
+    slow = ("ipywidgets", "anywidget", "matplotlib.pyplot", "cnnviz_widgets.figures", "timm", "torchvision.models")
     done = run_python(f"import sys, cnnviz_widgets; print([name for name in {slow} if name in sys.modules])")
     assert done.returncode == 0, done.stderr
     assert ast.literal_eval(done.stdout) == []
@@ -185,6 +208,7 @@ def test_wheel_holds_what_the_package_needs_and_no_tests(wheel: zipfile.ZipFile)
     held = {name for name in wheel.namelist() if ".dist-info/" not in name}
     views = PACKAGE / "views"
     needed = {*FILES, PACKAGE / "py.typed", *views.glob("*.js"), *views.glob("*.css")}
+    needed |= {path for path in (PACKAGE / "lecture" / "jupyter").rglob("*") if path.is_file()}
     assert held == {path.relative_to(REPOSITORY).as_posix() for path in needed}
 
 

@@ -128,6 +128,11 @@ def makers(
         "board": lambda **look: figures.board(results, net=net, **look),
         "all_layers": lambda **look: figures.all_layers(atlas, **look),
         "attribution": lambda **look: figures.attribution(cnn.attribution.saliency(net, image, net.output[1]), **look),
+        "side_by_side": lambda **look: figures.side_by_side(cnn.comparison.classes(net, net, image), **look),
+        "changes": lambda **look: figures.changes(cnn.changes.weight_changes(net, net), **look),
+        "layer_similarity": lambda **look: figures.layer_similarity(
+            cnn.similarity.LayerSimilarity.build(net, net, index.images), **look
+        ),
     }
 
 

@@ -7,25 +7,34 @@ run on whatever thread the kernel likes, so they only change the selection or pu
 from __future__ import annotations
 
 import contextlib
+import io
 import threading
 import weakref
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import ipykernel
 import ipywidgets as widgets
 from IPython import get_ipython
 
 from cnnviz_widgets.engine import colormaps
-from cnnviz_widgets.engine.layers import shape_text
+from cnnviz_widgets.engine.layers import Unit, shape_text
 from cnnviz_widgets.engine.network import Network
 from cnnviz_widgets.engine.tiles import Tiles
 from cnnviz_widgets.views import ImageGrid, LayerTree, Note
 from cnnviz_widgets.views._base import free_route
 
+from ._card import Card
+from ._export import Export, File, Product
+from ._page import page_of
 from ._runner import Latest
 from ._selection import Selection
 
+if TYPE_CHECKING:
+    from cnnviz_widgets.figures import Figure
+
+DPI = 200
 TRAINING_EVERY = 1.0
 """Seconds between two looks at whether the weights have changed."""
 
@@ -33,12 +42,15 @@ TRAINING_EVERY = 1.0
 class Panel(widgets.VBox):
     """Base of the panels: a title, a note for errors and remarks, the code that gives the same, and an end.
 
-    A subclass builds its widgets in ``_build() -> list``, draws in ``_drawing() -> callable``, and tells its Python
-    equivalent in `code`. ``_drawing`` is called on the caller's thread and reads the controls; what it returns runs on the
-    panel's worker.
+    A subclass builds its widgets in ``_build() -> list``, draws in ``_drawing() -> callable``, tells its Python equivalent in
+    `code`, and gives its picture in `figure`. ``_drawing`` is called on the caller's thread and reads the controls; what it
+    returns runs on the panel's worker.
     """
 
+    children: tuple[Any, ...]
     title: ClassVar[str] = ""
+    offers_card: ClassVar[bool] = True
+    """Whether the heading opens the card of the chosen unit; not where the panel is one, or stands beside one."""
     _closed = True
     """Also before it is open: a widget that could not be made is closed when it is collected."""
 
@@ -52,8 +64,12 @@ class Panel(widgets.VBox):
         self._code = Note(kind="code")
         self._show_code = widgets.ToggleButton(description="Show code", tooltip="The Python code that gives the same")
         self._show_code.observe(self._code_toggled, "value")
+        self._card: Card | None = None
+        self._asleep = self._stale = False
         body = self._build()
-        heading = widgets.HBox([_heading(self.title), self._show_code])
+        self.export = Export(self._products(), self._failed)
+        offered = [self.export.box, *self._card_buttons(), self._show_code]
+        heading = widgets.HBox([_heading(self.title), widgets.HBox(offered)])
         heading.add_class("cnnviz-heading")
         super().__init__([heading, *body, self.remark, self.note, self._code])
         self.add_class("cnnviz-panel")
@@ -80,6 +96,94 @@ class Panel(widgets.VBox):
         """Python code that gives what the panel shows."""
         raise NotImplementedError
 
+    def figure_code(self) -> str:
+        """Python code that gives `figure`, of what `code` gives; empty where there is none."""
+        return ""
+
+    def figure(self) -> Figure:
+        """What the panel shows as a Matplotlib figure; see `cnn.figures`.
+
+        Raises
+        ------
+        ValueError
+            There is nothing to show yet.
+        """
+        raise NotImplementedError
+
+    def save_figure(self, path: str | Path, dpi: float = DPI) -> Path:
+        """Write `figure` to a file; its ending says the format: ``.png``, ``.pdf`` or ``.svg``.
+
+        Parameters
+        ----------
+        dpi
+            Pixels an inch, of a PNG.
+        """
+        self.figure().savefig(path, dpi=dpi)
+        return Path(path)
+
+    def export_html(self, path: str | Path, units: Sequence[Unit] = ()) -> Path:
+        """Write the panel as it is now as one HTML file, which works without Python and the internet.
+
+        Parameters
+        ----------
+        units
+            The page offers these to choose among; the selection moves through them while the file is made. None: the one that
+            is chosen.
+        """
+        Path(path).write_text(self._page(units), encoding="utf-8")
+        return Path(path)
+
+    def _page(self, units: Sequence[Unit] = ()) -> str:
+        return page_of(self, units)
+
+    def _products(self) -> dict[str, Product]:
+        """What the buttons in the heading give to be saved."""
+        name = self.title.lower().replace(" ", "-")
+        found = {}
+        if type(self).figure is not Panel.figure:
+            told = "The picture for a paper or slides, as PNG; panel.save_figure('name.pdf') writes PDF"
+            found["figure"] = Product("Save figure", told, lambda: File(f"{name}.png", self._png(), "image/png"))
+        told = "One HTML file that works without Python and the internet"
+        found["page"] = Product("Save page", told, lambda: File(f"{name}.html", self._page().encode(), "text/html"))
+        return found
+
+    def _png(self) -> bytes:
+        file = io.BytesIO()
+        self.figure().savefig(file, format="png", dpi=DPI)
+        return file.getvalue()
+
+    def scene(self) -> dict[str, Any]:
+        """What is selected and set, as plain data fit for JSON, for `show_scene`.
+
+        An image of one's own, as an upload is, is not in it; ``"left_out"`` says so then.
+        """
+        from ._scene import scene_of  # it knows parts that are built upon this module
+
+        return scene_of(self)
+
+    def show_scene(self, scene: dict[str, Any]) -> None:
+        """Select and set what `scene` told; returns at once, the picture follows.
+
+        Raises
+        ------
+        ValueError
+            A layer, unit, image, control or value does not fit this panel; it is as it was then.
+        """
+        from ._scene import restore
+
+        restore(self, scene)
+
+    @property
+    def asleep(self) -> bool:
+        """Whether the panel puts off drawing, as while nobody sees it."""
+        return self._asleep
+
+    @asleep.setter
+    def asleep(self, value: bool) -> None:
+        self._asleep = value
+        if not value and self._stale:
+            self.refresh()
+
     @property
     def network(self) -> Network:
         """The network the panel looks at."""
@@ -89,6 +193,9 @@ class Panel(widgets.VBox):
         """Draw again, as after a change of the weights; returns at once."""
         if self._closed:
             return
+        self._stale = self._asleep
+        if self._asleep:
+            return
         try:
             drawing = self._drawing()
         except Exception as error:  # shown, and the panel lives on
@@ -96,6 +203,8 @@ class Panel(widgets.VBox):
             return
         self._latest.request(lambda: self._drawn(drawing))
         self._tell_code()
+        if self._card is not None:
+            self._card.refresh()
 
     def _drawn(self, drawing: Callable[[], None]) -> None:
         with self._own_changes():
@@ -116,6 +225,9 @@ class Panel(widgets.VBox):
             It took longer.
         """
         self._latest.wait(seconds)
+        self.export.wait(seconds)
+        if self._card is not None and self._card.shown:
+            self._card.wait(seconds)
 
     def close(self) -> None:
         """End what runs and take the panel off the page; closing twice is harmless."""
@@ -125,14 +237,14 @@ class Panel(widgets.VBox):
         self._ended.set()
         self.selection.unobserve(self._selection_changed)
         self._latest.close()
+        self.export.close()
+        if self._card is not None:
+            self._card.close()
         everything = list(_descendants(self))
         for widget in everything[1:]:
             widget.close()
         super().close()
-        for widget in everything:
-            for part in (widget.layout, getattr(widget, "style", None)):
-                if isinstance(part, widgets.Widget):  # ipywidgets keeps these alive for ever
-                    part.close()
+        close_looks(everything)
 
     def _selection_changed(self, change: Any) -> None:
         if not self._closed:
@@ -175,12 +287,36 @@ class Panel(widgets.VBox):
             self._lasting = lasting
             self.note.show(str(error) or type(error).__name__, kind="error")
 
+    def _card_buttons(self) -> list[widgets.Widget]:
+        if not self.offers_card:
+            return []
+        self._show_card = widgets.ToggleButton(description="Unit card", tooltip="All that is known of the chosen unit")
+        self._show_card.observe(self._card_toggled, "value")
+        return [self._show_card]
+
+    def _card_toggled(self, change: Any) -> None:
+        if self._closed:
+            return
+        try:
+            if self._card is None:  # some forty widgets, which most panels need not have
+                self._card = Card(self.selection, getattr(self, "_path", None))
+                self.children = (*self.children, self._card.box)
+            self._card.show(change["new"])
+        except Exception as error:  # shown, and the panel lives on
+            self._failed(error)
+
     def _code_toggled(self, change: Any) -> None:
         self._show_code.description = "Hide code" if change["new"] else "Show code"
         self._tell_code()
 
     def _tell_code(self) -> None:
-        self._code.text = self.code() if self._show_code.value else ""
+        self._code.text = self.whole_code() if self._show_code.value else ""
+
+    def whole_code(self) -> str:
+        """`code` and `figure_code`, as Show code tells them."""
+        figure = self.figure_code()
+        told = f"# as a figure; figure.savefig('name.pdf') keeps it\nfigure = {figure}" if figure else ""
+        return "\n\n".join(filter(None, [self.code(), told]))
 
 
 def _kernel_remark() -> str:
@@ -196,6 +332,14 @@ def _heading(title: str) -> widgets.Widget:
     heading = widgets.Label(title)
     heading.add_class("cnnviz-title")
     return heading
+
+
+def close_looks(closed: list[widgets.Widget]) -> None:
+    """Close the layouts and styles of widgets: ipywidgets keeps these alive for ever."""
+    for widget in closed:
+        for part in (widget.layout, getattr(widget, "style", None)):
+            if isinstance(part, widgets.Widget):
+                part.close()
 
 
 def _descendants(widget: widgets.Widget) -> Iterator[widgets.Widget]:

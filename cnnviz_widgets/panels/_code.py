@@ -9,6 +9,7 @@ from typing import Any
 
 from cnnviz_widgets.engine import recipes
 from cnnviz_widgets.engine.index import ActivationIndex
+from cnnviz_widgets.engine.index.archive import recipes_in
 from cnnviz_widgets.engine.index.plan import Settings
 from cnnviz_widgets.engine.layers import Unit
 from cnnviz_widgets.engine.network import Network
@@ -18,9 +19,10 @@ from cnnviz_widgets.engine.values import Values
 
 def unit_code(unit: Unit, network: Network) -> str:
     """``net.unit('flamingo')`` for a class of its own name, else ``net['layer'][17, 'center']``."""
-    label = network.label(unit.channel)
-    if unit.layer == network.output and unit.position is None and network.labels.count(label) == 1:
-        return f"net.unit({label!r})"
+    if unit.layer == network.output and unit.position is None:
+        label = network.label(unit.channel)
+        if network.labels.count(label) == 1:
+            return f"net.unit({label!r})"
     where = (unit.position,) if isinstance(unit.position, str) else unit.position or ()
     return f"net[{unit.layer.name!r}][{', '.join(map(repr, (unit.channel, *where)))}]"
 
@@ -37,7 +39,7 @@ def index_code(index: ActivationIndex | None, path: str | Path | None, features:
     """
     if index is not None and index.path is not None:
         folder = index.path.parent
-        if sum(1 for _ in folder.iterdir()) == 1:
+        if len(recipes_in(folder)[0]) == 1:
             return f"index = cnn.ActivationIndex.open({str(folder)!r}, net, images)"
         return _building({**_told(index), "path": str(folder)})
     if index is not None:

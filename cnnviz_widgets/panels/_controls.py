@@ -58,7 +58,7 @@ def _logarithmic(knob: Knob, value: float, shared: dict[str, Any]) -> widgets.Wi
         base=10,
         min=math.log10(low),
         max=math.log10(high),
-        step=0.01,
+        step=0.001,  # the browser snaps to it: 30 would become 30.3 at 0.01
         readout_format=".3g",
         **shared,
     )

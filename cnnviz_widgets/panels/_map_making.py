@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from cnnviz_widgets.engine.index import ActivationIndex
 from cnnviz_widgets.engine.progress import Progress
-from cnnviz_widgets.engine.projections import PCA, Map, Projection, Quality, grid
+from cnnviz_widgets.engine.projections import PCA, Grid, Map, Projection, Quality, grid
 from cnnviz_widgets.engine.store import StoreError
 
 SHOWN_EVERY = 0.12
@@ -80,20 +80,54 @@ class Made:
 
     Attributes
     ----------
-    grid
-        (n, 2): the cells of a grid that its points go to.
+    cells
+        A grid that its points go to.
     quality
         None of a map that was stopped on its way.
     """
 
     map: Map
-    grid: npt.NDArray[np.float32]
+    cells: Grid
     quality: Quality | None
 
     @classmethod
     def of(cls, made: Map, *, stopped: bool = False) -> Made:
         """The map with its grid, and its quality unless it was stopped."""
-        return cls(made, grid(made.points).points, None if stopped else made.quality())
+        return cls(made, grid(made.points), None if stopped else made.quality())
+
+    @property
+    def grid(self) -> npt.NDArray[np.float32]:
+        """(n, 2): the centres of the cells."""
+        return self.cells.points
+
+    @cached_property
+    def moved(self) -> npt.NDArray[np.float32]:
+        """(n,): how far the grid moves each image, in sides of the map."""
+        return self.cells.displacement.astype(np.float32)
+
+    @cached_property
+    def kept(self) -> npt.NDArray[np.float32] | None:
+        """(n,): which share of each image's nearest neighbours the map keeps; None on one too small to tell."""
+        quality = self.map.quality(per_point=True)
+        return quality.kept_of.astype(np.float32) if quality.k else None
+
+    @cached_property
+    def seams(self) -> npt.NDArray[np.float32]:
+        """(m, 3): of neighbours on the grid two rows, and how far they are from each other by their features.
+
+        From 0, at the median of all, to 1, at the 98th percentile: what is as usual is no seam.
+        """
+        across, down = self.cells.seams(self.map.features)
+        filled = self.cells.filled
+        pairs = [(filled[:, :-1], filled[:, 1:], across), (filled[:-1], filled[1:], down)]
+        first, second, far = (np.concatenate([part[at].ravel() for part in pairs]) for at in range(3))
+        known = np.isfinite(far)
+        if not known.any():
+            return np.zeros((0, 3), np.float32)
+        usual, most = np.percentile(far[known], (50, 98))
+        strength = np.clip((far - usual) / max(most - usual, np.finfo(np.float32).tiny), 0, 1)
+        kept = known & (strength > 0)
+        return np.stack([first[kept], second[kept], strength[kept]], 1).astype(np.float32)
 
 
 class MapMaker:

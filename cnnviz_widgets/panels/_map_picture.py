@@ -8,51 +8,26 @@
 from __future__ import annotations
 
 import threading
-import warnings
-from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cnnviz_widgets.engine import colormaps
 from cnnviz_widgets.engine.projections import Map
 from cnnviz_widgets.views import ImageMap, ThumbnailAtlas
-from cnnviz_widgets.views.atlas import hilbert_order
+from cnnviz_widgets.views.atlas import hilbert_order, square
 
+from ._map_coloring import PLAIN, Look
 from ._map_guest import Guest
 from ._map_making import Made, Mapped
 
 HEIGHT = 600
 GUEST = "your image"
-_MANY = 5000
-"""Images from which on clusters are found batch by batch."""
+SCALE = "viridis"
+"""The colours of numbers."""
 _GLIDE = 0.15
 """Seconds between two states of a map that unfolds."""
-
-
-def clusters(mapped: Mapped, count: int) -> list[str]:
-    """A cluster's name for each image, by k-means on the features; the largest cluster is the first."""
-    from sklearn.cluster import KMeans, MiniBatchKMeans  # takes a second, which those who do not ask need not wait
-    from sklearn.exceptions import ConvergenceWarning
-
-    features = mapped.features
-    finder = KMeans if len(features) <= _MANY else MiniBatchKMeans
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different images than clusters
-        found = finder(min(count, len(features)), n_init=4, random_state=0).fit_predict(features)
-    ranked = [int(code) for code, _ in Counter(found.tolist()).most_common()]
-    names = {code: f"cluster {number + 1}{_mostly(mapped, found == code)}" for number, code in enumerate(ranked)}
-    return [names[code] for code in found.tolist()]
-
-
-def _mostly(mapped: Mapped, members: npt.NDArray[np.bool_]) -> str:
-    """The label that more than half of a cluster's images have."""
-    if not mapped.index.images.labelled:
-        return ""
-    labels = Counter(mapped.labels[row] for row in np.flatnonzero(members))
-    label, times = labels.most_common(1)[0]
-    return f": {label}" if times * 2 > members.sum() else ""
 
 
 class MapPicture:
@@ -61,7 +36,8 @@ class MapPicture:
     def __init__(self) -> None:
         self.view = ImageMap(height=HEIGHT)
         self._lock = threading.RLock()
-        self._labels: list[str] = []
+        self._look = PLAIN
+        self.shown: tuple[Mapped, Made | Map, Look] | None = None
         self._atlas: ThumbnailAtlas | None = None
         self._placed: tuple[Map | None, Guest | None, Any] = (None, None, None)
         self.mapped: Mapped | None = None
@@ -71,20 +47,28 @@ class MapPicture:
         """Show nothing."""
         with self._lock:
             self.mapped = self.guest = self._atlas = None
-            self._labels = []
+            self._look, self.shown = PLAIN, None
             self.view.show(np.zeros((0, 2)))
 
     def show(
-        self, mapped: Mapped, made: Made | Map, labels: Sequence[str], guest: Guest | None, chosen: Any, caption: str
+        self,
+        mapped: Mapped,
+        made: Made | Map,
+        look: Look,
+        guest: Guest | None,
+        chosen: Any,
+        caption: str,
+        *,
+        seams: bool = False,
     ) -> None:
         """Show a map, at rest or on its way, gliding there where its images are those shown already.
 
         Parameters
         ----------
-        labels
-            One for each image, or none at all.
         chosen
             Id of the image to select, or the guest's own.
+        seams
+            Show where the grid has torn the features apart.
         """
         at_rest = made if isinstance(made, Made) else None
         map_ = at_rest.map if at_rest is not None else made
@@ -93,18 +77,20 @@ class MapPicture:
             places = _upwards(self._with_guest(map_, guest, at_rest is not None))
             cells = None if at_rest is None else _upwards(_with_beside(at_rest.grid, guest))
             selected = self._row(mapped, guest, chosen)
-            if self._same(mapped, guest) and list(labels) == self._labels:
-                self._glide(places, cells, selected, caption)
+            torn = at_rest.seams if seams and at_rest is not None else None
+            if self._same(mapped, guest) and look.same(self._look):
+                self._glide(places, cells, torn, selected, caption)
             else:
-                self._renew(mapped, places, cells, list(labels), guest, selected, caption)
-            self.mapped, self.guest, self._labels = mapped, guest, list(labels)
+                self._renew(mapped, places, cells, torn, look, guest, selected, caption)
+            self.mapped, self.guest, self._look = mapped, guest, look
+            self.shown = (mapped, made, look)
 
     def _same(self, mapped: Mapped, guest: Guest | None) -> bool:
         """Whether these images are shown already, perhaps by another layer's features."""
         known = self.mapped is not None and mapped.index is self.mapped.index
         return known and (guest.image if guest else None) is (self.guest.image if self.guest else None)
 
-    def _glide(self, places: Any, cells: Any, selected: int, caption: str) -> None:
+    def _glide(self, places: Any, cells: Any, torn: Any, selected: int, caption: str) -> None:
         view = self.view
         packed, packed_cells = places.tobytes(), b"" if cells is None else cells.tobytes()
         if view.selected != selected:
@@ -113,16 +99,19 @@ class MapPicture:
             view.caption = caption
         if (view.points, view.grid) != (packed, packed_cells):
             more = {} if packed_cells else {"morph": 0.0}
-            view.assign(points=packed, grid=packed_cells, duration=600, **more)
+            # seams of the former grid would lie on the new one
+            view.assign(points=packed, grid=packed_cells, seams=b"", duration=600, **more)
             if packed_cells:
                 view.reorder()
+        view.sew(torn)
 
     def _renew(
         self,
         mapped: Mapped,
         places: Any,
         cells: Any,
-        labels: list[str],
+        torn: Any,
+        look: Look,
         guest: Guest | None,
         selected: int,
         caption: str,
@@ -132,18 +121,25 @@ class MapPicture:
         if same and self._atlas is not None:
             self._atlas = self._atlas.reordered(order)
         else:
-            self._atlas = ThumbnailAtlas(lambda row: _thumbnail(mapped, guest, row), order)
-        named = labels if guest is None else [*(labels or [""] * len(mapped.rows)), GUEST]
+            self._atlas = ThumbnailAtlas(lambda row: _thumbnail(mapped, guest, row), order, small=_small(mapped, guest))
+        labels, values = look.labels, look.values
+        if guest is not None:
+            labels = [*(labels or [""] * len(mapped.rows)), GUEST]
+            values = None if values is None else np.append(values, np.float32("nan"))
         self.view.show(
             places,
-            named,
+            labels,
+            values=values,
+            values_name=look.name,
+            colors=None if values is None else colormaps.table(SCALE)[:, :3],
             titles=[*mapped.index.ids, *([guest.name] if guest is not None else [])],
             grid=cells,
+            seams=torn,
             thumbnails=self._atlas,
             selected=selected,
+            chosen=[row for row in kept if row < len(mapped.rows)],
             caption=caption,
         )
-        self.view.choose(row for row in kept if row < len(mapped.rows))
         if guest is not None and not same and selected == len(mapped.rows):
             self.view.fly_to(selected)
 
@@ -153,7 +149,7 @@ class MapPicture:
             if mapped is not self.mapped:
                 return False
             if self.view.grid or self.view.caption != caption:
-                self.view.assign(grid=b"", morph=0.0, caption=caption)
+                self.view.assign(grid=b"", seams=b"", morph=0.0, caption=caption)
             self.view.move(_upwards(self._with_guest(state, self.guest, False)), _GLIDE)
             return True
 
@@ -229,3 +225,11 @@ def _thumbnail(mapped: Mapped, guest: Guest | None, row: int) -> bytes:
     if row < len(mapped.index.ids):
         return mapped.index.thumbnail_data(mapped.index.ids[row])
     return guest.thumbnail if guest is not None else b""
+
+
+def _small(mapped: Mapped, guest: Guest | None) -> npt.NDArray[np.uint8] | None:
+    """(n, 16, 16, 3): the middles of all thumbnails where the index keeps them, so that none is decoded to be seen from afar."""
+    kept = mapped.index.small_thumbnails()
+    if kept is None or guest is None:
+        return kept
+    return np.concatenate([kept, square(guest.thumbnail, kept.shape[1])[None]])

@@ -6,6 +6,7 @@ from typing import Any
 
 import traitlets
 
+from cnnviz_widgets.engine.atlas import Atlas
 from cnnviz_widgets.engine.image_set import ImageSet
 from cnnviz_widgets.engine.index import ActivationIndex
 from cnnviz_widgets.engine.layers import Layer, Unit
@@ -27,6 +28,8 @@ class Selection(traitlets.HasTraits):
         The chosen image: an id of ``images``, or an image of its own, as an upload is; None without images.
     index
         The `ActivationIndex` of ``images``, complete or growing; None without one, and when network or images change.
+    atlas
+        The `Atlas` of the network, complete or growing; None without one, and when the network changes.
 
     Examples
     --------
@@ -45,6 +48,7 @@ class Selection(traitlets.HasTraits):
     image = traitlets.Any(None, allow_none=True)
     images = traitlets.Any()
     index = traitlets.Instance(ActivationIndex, allow_none=True)
+    atlas = traitlets.Instance(Atlas, allow_none=True)
 
     def __init__(self, network: Network, images: Any = ()) -> None:
         _check_network(network)
@@ -108,6 +112,15 @@ class Selection(traitlets.HasTraits):
             )
         return index
 
+    @traitlets.validate("atlas")
+    def _known_atlas(self, proposal: Any) -> Atlas | None:
+        atlas = proposal["value"]
+        if atlas is not None and atlas.network is not self.network:
+            raise traitlets.TraitError(
+                f"the atlas is one of {atlas.network.name}, the selection looks at {self.network.name}; give both one network"
+            )
+        return atlas
+
     @traitlets.observe("index")
     def _index_changed(self, change: Any) -> None:
         if change["new"] is not None and change["new"].images is not self.images:
@@ -137,7 +150,7 @@ class Selection(traitlets.HasTraits):
     @traitlets.observe("network")
     def _network_changed(self, change: Any) -> None:
         if change["old"] is not traitlets.Undefined and change["old"] is not None:
-            self.index = None
+            self.index = self.atlas = None
             self.unit = change["new"].main_layers[0][0]
 
     @traitlets.observe("images")

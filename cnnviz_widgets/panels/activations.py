@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 import numpy as np
@@ -15,21 +14,25 @@ from torch import Tensor
 
 from cnnviz_widgets.engine import colormaps, display, feature_maps
 from cnnviz_widgets.engine.image_set import ImageSet
-from cnnviz_widgets.engine.images import open_image
 from cnnviz_widgets.engine.layers import Layer, Unit
 from cnnviz_widgets.engine.network import Network
-from cnnviz_widgets.views import BarChart, ImageGrid, ImageUpload
+from cnnviz_widgets.views import BarChart, ImageGrid
 
+from ._attribution import Shown, WhyThisClass
 from ._base import Panel, beside, fill_tree, layer_tree, show_tiles
+from ._enlarging import show_enlarged
 from ._selection import Selection
+from ._uploading import Uploading
+
+if TYPE_CHECKING:
+    from cnnviz_widgets.figures import Figure
 
 MOST_BARS = 20
-FOCUS_SIDE = 448
 
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """What one forward pass gave: the layer's maps, the image as the network saw it, and what it took it for.
+    """What one forward pass gave: the layer's maps, the image as the network saw it, and each class's probability.
 
     ``of`` holds what ``key`` knows by its id, which would else be given out again.
     """
@@ -37,15 +40,17 @@ class _Seen:
     key: tuple[Any, ...]
     of: tuple[Any, ...]
     maps: Tensor
+    batch: Tensor
     photo: Image.Image
-    classes: list[tuple[str, float]]
+    chances: Tensor | None
 
 
 class ActivationPanel(Panel):
     """Feature maps of a layer for an image: all channels as tiles, one in focus, large and laid over the image.
 
     A dense layer shows as bars, with class names in the output layer. A click on a channel or bar chooses the unit for all
-    panels on the same selection.
+    panels on the same selection. Below: which places of the image speak for a class, by the methods of
+    `cnnviz_widgets.attribution`.
 
     Parameters
     ----------
@@ -80,7 +85,8 @@ class ActivationPanel(Panel):
     def _build(self) -> list[widgets.Widget]:
         menu = {"style": {"description_width": "initial"}, "layout": widgets.Layout(width="auto")}
         self.image = widgets.Dropdown(description="Image", **menu)
-        self.upload = ImageUpload()
+        self._uploading = Uploading(self.selection, self._failed)
+        self.upload = self._uploading.view
         self.classes = BarChart(unit="%", high=1.0)
         self.tree = layer_tree(self.network, self.selection.layer.name)
         self.grid, self.focus, self.bars = ImageGrid(), ImageGrid(max_height=520), BarChart()
@@ -106,15 +112,14 @@ class ActivationPanel(Panel):
         self.tree.observe(self._user(self._layer_chosen), "selected")
         self.grid.observe(self._user(self._tile_chosen), "selected")
         self.bars.observe(self._user(self._bar_chosen), "selected")
-        self.upload.on_upload(self._uploaded)
-        self.upload.on_refused(lambda name, reason: self._failed(ValueError(f"{name}: {reason}")))
+        self.why = WhyThisClass(self._user, self._own_changes, self._failed, self._tell_code)
         middle = [widgets.HBox([self.scale, self.order, self.colormap]), self.grid, self.bars]
         right = [self.view, self.focus, self.opacity, self.classes]
         for control in (middle[0], self.view):
             control.add_class("cnnviz-wrap")
         source = widgets.HBox([self.image, self.upload])
         source.add_class("cnnviz-wrap")
-        return [source, beside([self.tree], middle, right)]
+        return [source, beside([self.tree], middle, right), self.why.box]
 
     def _fill_images(self) -> None:
         images, chosen = self.selection.images, self.selection.image
@@ -141,6 +146,7 @@ class ActivationPanel(Panel):
         return lambda: self._draw(key, look, unit, setting, looks)
 
     def _blank(self) -> None:
+        self.why.clear()
         self._say("No image yet: open one above, drop it there, or give images: cnn.ActivationPanel(net, images).")
 
     def _draw(
@@ -160,19 +166,20 @@ class ActivationPanel(Panel):
         else:
             self._mark(unit)
         self._draw_focus(unit, *looks)
+        seen = self._seen
+        self.why.show(Shown(key[:-1], seen.of[0], seen.batch, seen.chances, unit))
 
     def _look(self, key: tuple[Any, ...], layer: Layer, network: Network, images: ImageSet, chosen: Any) -> _Seen:
         """One forward pass for the maps and for the classes."""
         batch = network.prepare(images[chosen] if _is_id(chosen, images) else chosen)
         names = [layer.name] + ([network.output.name] if network.is_classifier else [])
         values = network.activations(batch, names)
-        classes: list[tuple[str, float]] = []
-        if network.is_classifier:
-            chances = network.probabilities(values[network.output.name])[0]
-            classes = [(name, value) for name, value, _ in feature_maps.top(chances, network.labels or None, k=5)]
-        self.classes.show([name for name, _ in classes], [value for _, value in classes], low=0, high=1)
+        chances = network.probabilities(values[network.output.name])[0].cpu() if network.is_classifier else None
+        classes = [] if chances is None else feature_maps.top(chances, network.labels or None, k=5)
+        self.classes.show([name for name, _, _ in classes], [value for _, value, _ in classes], low=0, high=1)
         photo = Image.fromarray(display.pixels(batch[:1].float())[0])
-        return _Seen(key, (network, images, chosen), values[layer.name][0].float().cpu(), photo, classes)
+        maps = values[layer.name][0].float().cpu()
+        return _Seen(key, (network, images, chosen), maps, batch[:1], photo, chances)
 
     def _draw_maps(self, unit: Unit, scale: str, order: str, colormap: str) -> None:
         assert self._seen is not None
@@ -217,21 +224,13 @@ class ActivationPanel(Panel):
         maps, photo = self._seen.maps, self._seen.photo
         name = f"{unit.layer.name}[{unit.channel}]"
         if maps.dim() != 3 or view == "image":
-            self._show_picture(photo, f"the image as the network sees it, {photo.width} × {photo.height}")
+            show_enlarged(self.focus, photo, f"the image as the network sees it, {photo.width} × {photo.height}")
         elif view == "map":
             tiles = feature_maps.tiles(maps, channels=[unit.channel], colormap=self.colormap.value)
             show_tiles(self.focus, tiles, tile_names="channel", caption=f"{name}, {maps.shape[1]} × {maps.shape[2]}")
         else:
             laid = feature_maps.overlay(photo, maps[unit.channel], opacity=opacity, colormap=self.colormap.value)
-            self._show_picture(laid, f"{name} on the image")
-
-    def _show_picture(self, picture: Image.Image, caption: str) -> None:
-        factor = -(-FOCUS_SIDE // max(picture.size))
-        if factor > 1:  # the view enlarges pixels by whole factors only; a photograph may be smooth
-            smooth = Image.Resampling.LANCZOS if max(picture.size) >= 64 else Image.Resampling.NEAREST
-            picture = picture.resize((picture.width * factor, picture.height * factor), smooth)
-        pixels = np.asarray(picture.convert("RGB"))[None]
-        self.focus.show(pixels, np.array([[0, 1]], dtype=np.float32), tile_names="image", caption=caption)
+            show_enlarged(self.focus, laid, f"{name} on the image")
 
     def _follow(self, name: str) -> None:
         if name in ("image", "images"):
@@ -258,23 +257,50 @@ class ActivationPanel(Panel):
 
     _bar_chosen = _tile_chosen
 
-    def _uploaded(self, name: str, data: bytes, scaled: bool) -> None:
-        try:
-            picture = open_image(io.BytesIO(data))
-        except ValueError as error:
-            self._failed(ValueError(str(error).replace("the given file", name)))
-            return
-        picture.name = name  # type: ignore[attr-defined]
-        self.selection.image = picture
+    def wait(self, seconds: float = 60.0) -> None:
+        """As any panel, and until what was uploaded is opened and what was asked of the class is answered."""
+        self._uploading.wait(seconds)
+        super().wait(seconds)
+        self.why.wait(seconds)
+
+    def close(self) -> None:
+        """End what runs, then as any panel."""
+        if not self._closed:
+            self._uploading.close()
+            self.why.close()
+        super().close()
+
+    def figure(self) -> Figure:
+        """The photograph, the channel in focus, and all channels of the layer."""
+        from cnnviz_widgets import figures
+
+        images, chosen, unit = self.selection.images, self.selection.image, self.selection.unit
+        if chosen is None:
+            raise ValueError("there is no image: choose one, or open a file")
+        image = images[images.number(chosen)] if _is_id(chosen, images) else chosen
+        return figures.activations(self.network, image, unit.layer, unit.channel, **self._figure_looks())
+
+    def figure_code(self) -> str:
+        unit = self.selection.unit
+        if self.selection.image is None:
+            return ""
+        looks = "".join(f", {name}={value!r}" for name, value in self._figure_looks().items())
+        return f"cnn.figures.activations(net, {self._image_code()}, {unit.layer.name!r}, {unit.channel}{looks})"
+
+    def _figure_looks(self) -> dict[str, Any]:
+        return {"scale": self.scale.value, "order": self.order.value, "colormap": self.colormap.value}
+
+    def _image_code(self) -> str:
+        chosen = self.selection.image
+        if _is_id(chosen, self.selection.images):
+            return f"images[{self.selection.images.ids.index(chosen)}]"
+        return repr(name) if (name := _own_name(chosen)) else "image"
 
     def code(self) -> str:
         """Python code that gives the same picture."""
-        layer, chosen = self.selection.layer, self.selection.image
+        layer, chosen, image = self.selection.layer, self.selection.image, self._image_code()
         lines = []
-        image = repr(name) if (name := _own_name(chosen)) else "image"
-        if _is_id(chosen, self.selection.images):
-            image = f"images[{self.selection.images.ids.index(chosen)}]"
-        elif not os.path.exists(_own_name(chosen)):  # noqa: PTH110 - an upload's name is no path
+        if not _is_id(chosen, self.selection.images) and not os.path.exists(_own_name(chosen)):  # noqa: PTH110 - an upload's name is no path
             lines.append("# the image as it was opened in the panel: put its path here")
         lines.append(f"maps = net.activations({image}, [{layer.name!r}])[{layer.name!r}][0]")
         if not _as_bars(layer.positions):
@@ -286,7 +312,7 @@ class ActivationPanel(Panel):
             labels = ", net.labels" if layer == self.network.output and self.network.labels else ""
             values = "maps.reshape(len(maps), -1).mean(1)" if layer.positions else "maps"
             lines.append(f"cnn.feature_maps.top({values}{labels}, k={MOST_BARS})")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.why.code(image, self.selection.unit)])
 
 
 def _as_bars(positions: Sequence[int]) -> bool:

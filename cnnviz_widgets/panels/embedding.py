@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import ipywidgets as widgets
 
 from cnnviz_widgets.engine.image_set import ImageSet
-from cnnviz_widgets.engine.images import open_image
 from cnnviz_widgets.engine.index import ActivationIndex
-from cnnviz_widgets.engine.layers import Layer
+from cnnviz_widgets.engine.layers import Layer, Unit
 from cnnviz_widgets.engine.network import Network
 from cnnviz_widgets.engine.progress import Progress
 from cnnviz_widgets.engine.projections import PCA, Map, Projection
-from cnnviz_widgets.views import ImageUpload
 
 from ._base import Panel, beside, fill_tree, layer_tree
 from ._code import index_code
+from ._export import Product
 from ._indexing import IndexBuilder, layer_with_features
+from ._map_coloring import UNIT, Asked, Coloring
+from ._map_export import ROOM, SIDE, MapExport
 from ._map_guest import Visitor
 from ._map_making import Made, MapMaker, Mapped
 from ._map_methods import RunBar, described, methods, projection_code, reported, titled
-from ._map_picture import MapPicture, clusters
+from ._map_picture import MapPicture
+from ._map_search import Searching
 from ._map_sheet import ChosenSheet
-from ._runner import Latest
+from ._map_telling import Telling
+from ._page import page_of
 from ._selection import Selection
+from ._uploading import Uploading
 
-_NARROW = {"description_width": "initial"}
+if TYPE_CHECKING:
+    from cnnviz_widgets.figures import Figure
 
 
 class EmbeddingPanel(Panel):
@@ -80,9 +84,7 @@ class EmbeddingPanel(Panel):
         self._path = path
         self._layer: Layer | None = None
         self._visitor = Visitor()
-        self._clusters: tuple[Mapped | None, int, list[str]] = (None, 0, [])
         self._way: tuple[Mapped | None, Projection] = (None, PCA())  # what made the map that is shown
-        self._opening, self._finding = Latest(self._failed), Latest(self._failed)
         self.maker = MapMaker(self._moved, self._ended_run)
         self.map: Map | None = None
         super().__init__(Selection.of(network, images, selection, index))
@@ -92,34 +94,35 @@ class EmbeddingPanel(Panel):
         self.builder = IndexBuilder(self.selection, self._path, self._build_told, lambda: [self.layer])
         self.method = methods(self._user(lambda change: self.refresh()))
         self.runs = RunBar(self.maker)
-        self.color = widgets.Dropdown(
-            options=["label", "cluster"], description="colour by", style=_NARROW, layout=widgets.Layout(width="190px")
+        self.coloring = Coloring(self.selection, lambda: self.shown_layer()[0].name, self._user, self.refresh)
+        self.seams = widgets.Checkbox(
+            value=False,
+            description="seams of the grid",
+            tooltip="Lines between neighbours on the grid that are far from each other by their features",
+            indent=False,
+            layout=widgets.Layout(width="auto"),
         )
-        self.count = widgets.IntSlider(value=8, min=2, max=30, description="clusters", style=_NARROW)
-        self.count.layout.display = "none"
-        self.search = widgets.Text(
-            placeholder="find a label, then Enter", continuous_update=False, layout=widgets.Layout(width="200px")
-        )
-        self.upload = ImageUpload()
+        self.uploading = Uploading(self.selection, self._failed)
+        self.upload = self.uploading.view
         self.picture = MapPicture()
         self.view = self.picture.view
+        self.searching = Searching(self.picture, self.selection, self._user, self._failed, self._mended)
+        self.search = self.searching.text
         self.sheet = ChosenSheet(self.picture, self.selection, self._failed)
+        self.telling = Telling(self.picture, self._failed, self._told_unit)
+        self._taking = MapExport(self.picture, lambda: self.view.caption.partition(":")[0])
         self._observe()
-        looks = _row([self.color, self.count, self.search, self.sheet.button])
+        looks = _row([*self.coloring.widgets, self.seams, self.search, self.sheet.button])
         side = [self.tree, self.method.box, self.runs.box]
-        body = beside(side, [self.upload, looks, self.view, self.sheet.table])
+        body = beside(side, [self.upload, looks, self.view, self.sheet.table, self.telling.box])
         return [self.builder.box, body]
 
     def _observe(self) -> None:
         self.builder.button.on_click(self._user(lambda button: self.builder.pressed()))
         self.tree.observe(self._user(self._layer_chosen), "selected")
         self.runs.button.on_click(self._user(lambda button: self.stop() if self.maker.running else self.run()))
-        self.color.observe(self._user(self._color_chosen), "value")
-        self.count.observe(self._user(lambda change: self.refresh()), "value")
-        self.search.observe(self._user(self._searched), "value")
+        self.seams.observe(self._user(lambda change: self.refresh()), "value")
         self.view.on_msg(lambda _, content, buffers: self._picked(content))
-        self.upload.on_upload(self._uploaded)
-        self.upload.on_refused(lambda name, reason: self._failed(ValueError(f"{name}: {reason}")))
 
     @property
     def layer(self) -> Layer:
@@ -163,9 +166,9 @@ class EmbeddingPanel(Panel):
 
     def _drawing(self) -> Callable[[], None]:
         index, network, (layer, remark) = self.selection.index, self.network, self.shown_layer()
-        projection, count = self.projection, self.count.value if self.color.value == "cluster" else 0
+        projection, colors, seams = self.projection, self.coloring.asked(), self.seams.value
         self.builder.show()
-        return lambda: self._draw(index, network, layer, remark, projection, count)
+        return lambda: self._draw(index, network, layer, remark, projection, colors, seams)
 
     def _draw(
         self,
@@ -174,7 +177,8 @@ class EmbeddingPanel(Panel):
         layer: Layer,
         remark: str,
         projection: Projection,
-        count: int,
+        colors: Asked,
+        seams: bool,
     ) -> None:
         if self.tree.selected != self.layer.name and self.layer.name in network.layers:
             self.tree.selected = self.layer.name
@@ -196,9 +200,12 @@ class EmbeddingPanel(Panel):
         guest, about = self._visitor.at(mapped, self.selection.image)
         made, caption = self._standing(mapped, projection)
         self.map = made.map if isinstance(made, Made) else made
-        self.picture.show(mapped, made, self._labels(mapped, count), guest, self.selection.image, caption)
+        look = self.coloring.look(mapped, made, colors)
+        self.picture.show(mapped, made, look, guest, self.selection.image, caption, seams=seams)
         self.sheet.tell()
-        self._say(" ".join(filter(None, [*told, about])))
+        self.telling.tell()
+        sewn = SEAMS if seams and isinstance(made, Made) else ""
+        self._say(" ".join(filter(None, [*told, look.told, sewn, about])))
 
     def _blank(self, index: ActivationIndex | None) -> None:
         self.picture.blank()
@@ -230,12 +237,33 @@ class EmbeddingPanel(Panel):
         knobs = " with these knobs" if type(way) is type(projection) else ""
         return made, f"{reported(way, mapped, made)} Run makes the map by {titled(projection)}{knobs}."
 
-    def _labels(self, mapped: Mapped, count: int) -> list[str]:
-        if not count:
-            return mapped.labels if mapped.index.images.labelled else []
-        if self._clusters[:2] != (mapped, count):
-            self._clusters = (mapped, count, clusters(mapped, count))
-        return self._clusters[2]
+    def save_poster(self, path: str | Path, side: int = SIDE) -> Path:
+        """Write the map, or the grid where the slider is nearer to it, as a picture to be printed.
+
+        Parameters
+        ----------
+        path
+            Of the file; its ending says the format, such as ``.png``, ``.jpg`` or ``.pdf``.
+        side
+            Pixels of the longer side.
+
+        Raises
+        ------
+        ValueError
+            No map yet, a side that does not fit, or an ending that is no format of pictures.
+        """
+        self._taking.poster(side).save(path)
+        return Path(path)
+
+    def _page(self, units: Sequence[Unit] = ()) -> str:
+        return page_of(self, units, ROOM) if len(units) > 1 else self._taking.page()
+
+    def _products(self) -> dict[str, Product]:
+        return {**super()._products(), "poster": self._taking.product}
+
+    def figure(self) -> Figure:
+        """The map, or the grid where the slider is nearer to it."""
+        return self._taking.figure()
 
     # what the maker tells, on its thread
 
@@ -275,39 +303,15 @@ class EmbeddingPanel(Panel):
             else:
                 self.selection.layer = self._layer
 
-    def _color_chosen(self, change: Any) -> None:
-        self.count.layout.display = "" if change["new"] == "cluster" else "none"
-        self.refresh()
-
-    def _searched(self, change: Any) -> None:
-        text = change["new"]
-        self._finding.request(lambda: self._find(text))
-
-    def _find(self, text: str) -> None:
-        found = self.picture.find(text)
-        if found is not None:
-            self.selection.image = found
-        elif text.strip():
-            raise ValueError(f"no label or name of an image holds {text!r}")
-        self._mended()
+    def _told_unit(self, unit: Unit) -> None:
+        self.selection.unit = unit
+        self.coloring.by_unit()
 
     def _picked(self, content: Any) -> None:
         if content.get("type") == "choose" and not self._closed:
             image = self.picture.image(int(content.get("index", -1)))
             if image is not None:
                 self.selection.image = image
-
-    def _uploaded(self, name: str, data: bytes, scaled: bool) -> None:
-        self._opening.request(lambda: self._open(name, data))
-
-    def _open(self, name: str, data: bytes) -> None:
-        try:
-            picture = open_image(io.BytesIO(data))
-        except ValueError as error:
-            raise ValueError(str(error).replace("the given file", name)) from None
-        picture.name = name  # type: ignore[attr-defined]
-        if not self._closed:
-            self.selection.image = picture
 
     def _follow(self, name: str) -> None:
         job = self.maker.job
@@ -319,39 +323,50 @@ class EmbeddingPanel(Panel):
                 fill_tree(self.tree, self.network, self.layer.name)
         elif name == "layer":
             self._layer = self.selection.layer
-        if name != "unit":
+        if name != "unit" or self.coloring.menu.value == UNIT:
             self.refresh()
 
     def wait(self, seconds: float = 60.0) -> None:
-        """As any panel, and until the map under way is done and what was uploaded is opened."""
-        self._opening.wait(seconds)
-        self._finding.wait(seconds)
-        self.sheet.wait(seconds)
-        self.maker.wait(seconds)
+        """As any panel, and until the map under way is done and what was asked for is made."""
+        for part in self._parts():
+            part.wait(seconds)
         super().wait(seconds)
 
     def close(self) -> None:
         """End what runs, then as any panel."""
         if not self._closed:
             self.builder.close()
-            self.maker.close()
-            self.sheet.close()
-            self._opening.close()
-            self._finding.close()
+            for part in self._parts():
+                part.close()
         super().close()
+
+    def _parts(self) -> list[Any]:
+        """What works on threads of its own."""
+        return [self.uploading, self.searching, self.sheet, self.telling, self.maker]
+
+    def figure_code(self) -> str:
+        on_grid = self.view.morph >= 0.5
+        seams = f", seams={_CELLS}.seams(map_.features)" if on_grid and self.seams.value else ""
+        return f"cnn.figures.embedding({_CELLS if on_grid else 'map_'}, index{seams})"
 
     def code(self) -> str:
         """Python code that gives the same map."""
         layer, _ = self.shown_layer()
         needed = [] if layer.name == self.network.last_hidden.name else [layer.name]
         made = projection_code(self.projection)
-        return "\n".join(
-            [
-                index_code(self.selection.index, self._path, needed),
-                f"map_ = {made}.fit(index.features({layer.name!r}))",
-                "map_.points",
-            ]
-        )
+        lines = [
+            index_code(self.selection.index, self._path, needed),
+            f"map_ = {made}.fit(index.features({layer.name!r}))",
+            "map_.points",
+        ]
+        return "\n".join([*lines, *filter(None, [self.telling.code()])])
+
+
+SEAMS = (
+    "Lines between neighbours on the grid: they are further apart by their features than half of all are, the stronger the line "
+    "the further."
+)
+_CELLS = "cnn.projections.grid(map_.points)"
 
 
 def _row(children: list[widgets.Widget]) -> widgets.Widget:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 import numpy as np
@@ -17,6 +17,9 @@ from cnnviz_widgets.views import ImageGrid
 
 from ._base import Panel, beside, fill_tree, layer_tree, show_tiles
 from ._selection import Selection
+
+if TYPE_CHECKING:
+    from cnnviz_widgets.figures import Figure
 
 MOST_TILES = 2048
 """More tiles than this can't be told apart on a screen; one filter's can then be chosen."""
@@ -165,6 +168,27 @@ class FilterPanel(Panel):
         channel = int(tiles.order[change["new"]])
         layer = self.selection.layer if self.selection.layer.channels == shown.channels else shown
         self.selection.unit = layer[channel]
+
+    def figure(self) -> Figure:
+        """The kernels, each output channel's together."""
+        from cnnviz_widgets import figures
+
+        if self.layer is None:
+            raise ValueError("no convolution is chosen; choose one in the list of layers")
+        return figures.filters(self.network, self.layer, **self._figure_looks())
+
+    def figure_code(self) -> str:
+        if self.layer is None:
+            return ""
+        looks = "".join(f", {name}={value!r}" for name, value in self._figure_looks().items())
+        return f"cnn.figures.filters(net, {self.layer.name!r}{looks})"
+
+    def _figure_looks(self) -> dict[str, Any]:
+        looks: dict[str, Any] = {"scale": self.scale.value, "order": self.order.value}
+        chosen = self.selection.unit.channel
+        if self.only.value and self.layer is not None and chosen < len(self.network.filters(self.layer)):
+            looks["filters"] = [chosen]
+        return looks
 
     def code(self) -> str:
         """Python code that gives the same picture."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
@@ -34,6 +34,9 @@ from ._runner import OVER, RESTING, Progress, Run
 from ._second_opinion import SecondOpinion
 from ._selection import Selection
 from ._top_classes import TopClasses
+
+if TYPE_CHECKING:
+    from cnnviz_widgets.figures import Figure
 
 _PARTS = {"image": "the image", "seen": "as the network sees it", "gradient": "the gradient", "step": "the step"}
 
@@ -652,6 +655,23 @@ class MaximizationPanel(Panel):
     def _unit_name(self, unit: Unit) -> str:
         network = self.network
         return network.label(unit.channel) if unit.layer == network.output and network.labels else repr(unit)
+
+    def figure(self) -> Figure:
+        """One recipe's images beside their curves; of several recipes a board."""
+        from cnnviz_widgets import figures
+
+        result = self.result
+        if result is None:
+            raise ValueError("there is no image yet; press Run")
+        draw = figures.board if len({recipe.replace(seed=0) for recipe in result.recipes}) > 1 else figures.maximization
+        return draw(result, stretch=self.stretch.value)
+
+    def whole_code(self) -> str:
+        return super().whole_code().replace("cnn.maximize(", "result = cnn.maximize(", 1)
+
+    def figure_code(self) -> str:
+        several = len(self.lanes.recipes) > 1
+        return f"cnn.figures.{'board' if several else 'maximization'}(result, stretch={self.stretch.value!r})"
 
     def code(self) -> str:
         """Python code that makes the same images."""

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
-from cnnviz_widgets.engine.images import open_image
 from cnnviz_widgets.engine.index import ActivationIndex, Neighbors
 from cnnviz_widgets.engine.layers import Layer
 from cnnviz_widgets.engine.network import Network
-from cnnviz_widgets.views import ImageUpload, PictureTable
+from cnnviz_widgets.views import PictureTable
 from cnnviz_widgets.views.picture_table import LIMIT
 
 from ._base import Panel, beside, fill_tree, layer_tree
 from ._code import index_code
 from ._indexing import IndexBuilder, layer_with_features
 from ._neighbor_rows import Asked, asked, cells_of, of_different_classes, queries_code, same
-from ._runner import Latest
 from ._selection import Selection
+from ._uploading import Uploading
+
+if TYPE_CHECKING:
+    from cnnviz_widgets.figures import Figure
 
 SIDE = 112
 ROWS = 4
@@ -81,7 +82,6 @@ class NeighborsPanel(Panel):
         self._rows: list[list[Any]] = []
         self._rates: dict[Any, str] = {}
         self._rates_of: ActivationIndex | None = None
-        self._opening = Latest(self._failed)
         self.neighbors: Neighbors | None = None
         super().__init__(Selection.of(network, images, selection, index))
 
@@ -98,7 +98,8 @@ class NeighborsPanel(Panel):
         self.own = widgets.Checkbox(value=True, description="leave out the image itself", indent=False)
         self.pin = _button("Keep this row", "Keep the chosen image's row, below")
         self.clear = _button("Clear rows", "Only the chosen image's row")
-        self.upload = ImageUpload()
+        self._uploading = Uploading(self.selection, self._failed)
+        self.upload = self._uploading.view
         self.table = PictureTable(max_height=900)
         self._observe()
         source = _row([self.upload, self.pin, self.clear])
@@ -113,8 +114,6 @@ class NeighborsPanel(Panel):
         self.table.on_msg(lambda _, content, buffers: self._chosen(content))
         self.pin.on_click(self._user(lambda button: self._pin()))
         self.clear.on_click(self._user(lambda button: self._clear()))
-        self.upload.on_upload(self._uploaded)
-        self.upload.on_refused(lambda name, reason: self._failed(ValueError(f"{name}: {reason}")))
 
     @property
     def layer(self) -> Layer:
@@ -245,18 +244,6 @@ class NeighborsPanel(Panel):
         self._pinned = []
         self.refresh()
 
-    def _uploaded(self, name: str, data: bytes, scaled: bool) -> None:
-        self._opening.request(lambda: self._open(name, data))
-
-    def _open(self, name: str, data: bytes) -> None:
-        try:
-            picture = open_image(io.BytesIO(data))
-        except ValueError as error:
-            raise ValueError(str(error).replace("the given file", name)) from None
-        picture.name = name  # type: ignore[attr-defined]
-        if not self._closed:
-            self.selection.image = picture
-
     def _follow(self, name: str) -> None:
         if name in ("network", "images"):
             self._pinned = None
@@ -271,15 +258,30 @@ class NeighborsPanel(Panel):
 
     def wait(self, seconds: float = 60.0) -> None:
         """As any panel, and until what was uploaded is opened."""
-        self._opening.wait(seconds)
+        self._uploading.wait(seconds)
         super().wait(seconds)
 
     def close(self) -> None:
         """End what runs, then as any panel."""
         if not self._closed:
             self.builder.close()
-            self._opening.close()
+            self._uploading.close()
         super().close()
+
+    def figure(self) -> Figure:
+        """Queries in the first column, the nearest images right of them."""
+        from cnnviz_widgets import figures
+
+        index, queries = self.selection.index, [row[0] for row in self._rows]
+        if index is None or not queries:
+            raise ValueError("there are no neighbours yet: build the index and choose an image")
+        layer, _ = self.shown_layer()
+        return figures.neighbors(index, queries, layer, self.k.value, metric=self.metric.value)
+
+    def figure_code(self) -> str:
+        layer, _ = self.shown_layer()
+        _, query, _ = queries_code([row[0] for row in self._rows], self.selection.images)
+        return f"cnn.figures.neighbors(index, {query}, {layer.name!r}, {self.k.value}, metric={self.metric.value!r})"
 
     def code(self) -> str:
         """Python code that gives the same neighbours: of the collection's queries, or of the chosen image of one's own."""

@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
@@ -23,6 +23,9 @@ from ._selection import Selection
 from ._spread import Spread
 from ._synthesis import Synthesis
 from ._unit_controls import UnitControls
+
+if TYPE_CHECKING:
+    from cnnviz_widgets.figures import Figure
 
 SIDE, SMALL = 152, 66
 REMEMBERED = 24
@@ -307,6 +310,19 @@ class TopImagesPanel(Panel):
             self.spread.close()
             self._link.close()
         super().close()
+
+    def figure(self) -> Figure:
+        """The images that excite the unit most, measured again."""
+        from cnnviz_widgets import figures
+
+        index = self.selection.index
+        if index is None or not index.measured:
+            raise ValueError("there is no index yet: press Build index")
+        return figures.top_images(index, self.shown_unit()[0], crops=self.view.value == "crop", fold=self.fold.value)
+
+    def figure_code(self) -> str:
+        looks = (", crops=True" if self.view.value == "crop" else "") + (", fold=True" if self.fold.value else "")
+        return f"cnn.figures.top_images(index, {unit_code(self.shown_unit()[0], self.network)}{looks})"
 
     def code(self) -> str:
         """Python code that gives the same images."""

@@ -38,9 +38,14 @@ def picture_for(network: Network) -> np.ndarray:
 def opened(panel: type[Any], network: Network) -> Panel:
     """The panel with what it may be given, its first picture drawn."""
     given = {"images": [picture_for(network)]} if "images" in inspect.signature(panel).parameters else {}
-    made: Panel = panel(network, **given)
+    made: Panel = panel(network, **second_for(panel, network), **given)
     made.wait()
     return made
+
+
+def second_for(panel: type[Any], network: Any) -> dict[str, Any]:
+    """The network to compare with, which is the same one, for a panel that takes two."""
+    return {"second": network} if panel is cnn.ComparePanel else {}
 
 
 def no_thread_left() -> None:
@@ -108,7 +113,8 @@ def test_the_code_runs(panel: type[Any], network: Network) -> None:
         if panel is cnn.FilterPanel and not network.convolutions:
             assert code == ""
         else:
-            given = {"cnn": cnn, "net": network, "images": made.selection.images}
+            names = {"net": network, "first": network, "second": network}
+            given = {"cnn": cnn, **names, "images": made.selection.images}
             assert result_of(code, given) is not None
     made.close()
 
@@ -126,10 +132,10 @@ def test_the_code_shows_at_the_press_of_a_button(panel: type[Any], networks: dic
     made = opened(panel, networks["grey"])
     assert made._code.text == ""
     made._show_code.value = True
-    assert made._code.text == made.code()
+    assert made._code.text == made.whole_code()
     made.selection.layer = networks["grey"]["2"]
     made.wait()
-    assert made._code.text == made.code()
+    assert made._code.text == made.whole_code()
     assert "'2'" in made.code()
     made._show_code.value = False
     assert made._code.text == ""
@@ -138,20 +144,20 @@ def test_the_code_shows_at_the_press_of_a_button(panel: type[Any], networks: dic
 
 def test_an_unknown_keyword_is_a_type_error(panel: type[Any], networks: dict[str, Network]) -> None:
     with pytest.raises(TypeError, match="colour"):
-        panel(networks["grey"], colour="red")
+        panel(networks["grey"], **second_for(panel, networks["grey"]), colour="red")
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("given", [torch.nn.Conv2d(1, 2, 3), None, "torchvision/alexnet"], ids=repr)
 def test_what_is_no_network_is_a_type_error(panel: type[Any], given: Any) -> None:
     with pytest.raises(TypeError, match=r"expected a Network: cnn\.load"):
-        panel(given)
+        panel(given, **second_for(panel, given))
     no_thread_left()
 
 
 def test_follows_a_selection_to_another_network(panel: type[Any], networks: dict[str, Network]) -> None:
     selection = Selection(networks["grey"], [picture_for(networks["grey"])])
-    made = panel(networks["grey"], selection=selection)
+    made = panel(networks["grey"], **second_for(panel, networks["grey"]), selection=selection)
     made.wait()
     selection.network = networks["resnet"]
     made.wait()

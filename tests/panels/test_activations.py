@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 from torch import nn
 
 from cnnviz_widgets import ActivationPanel, ImageSet, InputSpec, Network, Selection
+from cnnviz_widgets.panels import _uploading
 from tests.panels.networks import convolutional, grey
 
 Keep = Callable[[ActivationPanel], ActivationPanel]
@@ -174,6 +176,19 @@ def test_an_upload_is_shown_and_named(panel: ActivationPanel) -> None:
     panel.image.value = "0"
     panel.wait()
     assert panel.selection.image == "0"
+
+
+def test_an_upload_is_decoded_on_a_thread_of_its_own(panel: ActivationPanel, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[threading.Thread] = []
+
+    def opened(source: io.BytesIO) -> Image.Image:
+        threads.append(threading.current_thread())
+        return Image.open(source)
+
+    monkeypatch.setattr(_uploading, "open_image", opened)
+    upload(panel, "a cat.png", encoded(noise(9)))
+    assert panel.image.label == "a cat.png"
+    assert [thread is threading.current_thread() for thread in threads] == [False]
 
 
 def shown_for(panel: ActivationPanel, image: np.ndarray) -> np.ndarray:

@@ -252,19 +252,19 @@ def test_another_layer_waits_for_the_map_under_way(keep: Keep, gated: Any) -> No
 
 
 def test_colours_by_cluster(panel: EmbeddingPanel) -> None:
-    assert panel.count.layout.display == "none"
+    assert panel.coloring.count.layout.display == "none"
     panel.view.choose([1, 4])
-    panel.color.value = "cluster"
-    panel.count.value = 3
+    panel.coloring.menu.value = "cluster"
+    panel.coloring.count.value = 3
     panel.wait()
-    assert panel.count.layout.display == ""
+    assert panel.coloring.count.layout.display == ""
     assert [name.split(":")[0] for name in panel.view.label_names] == ["cluster 1", "cluster 2", "cluster 3"]
     codes = np.frombuffer(panel.view.codes, "<i4")
     known = features(panel)
     inside = sum(np.square(known[codes == code] - known[codes == code].mean(0)).sum() for code in range(3))
     assert inside < 0.6 * np.square(known - known.mean(0)).sum()
     assert panel.view.chosen_indices.tolist() == [1, 4]
-    panel.color.value = "label"
+    panel.coloring.menu.value = "label"
     panel.wait()
     assert set(panel.view.label_names) == set(LABELS)
 
@@ -273,12 +273,138 @@ def test_names_are_no_classes(keep: Keep) -> None:
     net = local()
     panel = keep(EmbeddingPanel(net, index_of(net, greys(labelled=False, size=SIZE))))
     assert panel.view.label_names == []
-    panel.color.value = "cluster"
+    panel.coloring.menu.value = "cluster"
     panel.wait()
     assert "cluster 1" in panel.view.label_names
 
 
+def test_colours_by_a_unit(panel: EmbeddingPanel) -> None:
+    assert panel.coloring.channel.layout.display == "none"
+    panel.coloring.menu.value = "unit"
+    panel.wait()
+    last = panel.network.last_hidden
+    assert (panel.selection.unit, panel.coloring.channel.max) == (last[0], last.channels - 1)
+    panel.coloring.channel.value = 2
+    panel.wait()
+    assert panel.selection.unit == last[2]
+    assert np.array_equal(np.frombuffer(panel.view.values, "<f4"), features(panel)[:, 2])
+    assert panel.view.values_name == f"activation of {last[2]}"
+    assert set(panel.view.label_names) == set(LABELS)
+    panel.selection.unit = panel.network["0"][1]
+    panel.wait()
+    assert np.array_equal(np.frombuffer(panel.view.values, "<f4"), features(panel, "0")[:, 1])
+    assert (panel.coloring.channel.value, panel.coloring.channel.max) == (1, 3)
+    panel.selection.unit = panel.network["3"][5]
+    panel.wait()
+    assert panel.view.values == b""
+    assert "No colours by 3[5]: the index keeps features of 0, " in panel.remark.text
+    assert "build(features=['3'])" in panel.remark.text
+
+
+def test_colours_tell_where_a_map_is_not_to_be_believed(panel: EmbeddingPanel) -> None:
+    run(panel)
+    assert panel.map is not None
+    panel.coloring.menu.value = "neighbours kept"
+    panel.wait()
+    kept = panel.map.quality(per_point=True).kept_of
+    assert np.frombuffer(panel.view.values, "<f4") == pytest.approx(kept, abs=1e-6)
+    panel.coloring.menu.value = "moved by the grid"
+    panel.wait()
+    assert np.frombuffer(panel.view.values, "<f4") == pytest.approx(grid(panel.map.points).displacement, abs=1e-6)
+    upload(panel, "own.png", noise(5, SIZE))
+    values = np.frombuffer(panel.view.values, "<f4")
+    assert (len(values), np.isnan(values).tolist()) == (21, [False] * 20 + [True])
+
+
+def test_a_map_too_small_to_tell_says_so(keep: Keep) -> None:
+    net = local()
+    panel = keep(EmbeddingPanel(net, index_of(net, greys(2, size=SIZE))))
+    panel.coloring.menu.value = "neighbours kept"
+    panel.wait()
+    assert panel.view.values == b""
+    assert "can't be told" in panel.remark.text
+
+
+def test_seams_lie_between_neighbours_that_are_not_alike(panel: EmbeddingPanel) -> None:
+    assert panel.view.seams == b""
+    panel.seams.value = True
+    panel.wait()
+    seams = np.frombuffer(panel.view.seams, "<f4").reshape(-1, 3)
+    cells = grid(panel.map.points).cells
+    pairs = seams[:, :2].astype(int)
+    assert len(seams)
+    assert np.abs(cells[pairs[:, 0]] - cells[pairs[:, 1]]).sum(1).tolist() == [1] * len(seams)
+    known = features(panel)
+    far = np.sqrt(np.square(known[pairs[:, 0]] - known[pairs[:, 1]]).sum(1))
+    assert np.argsort(far, kind="stable").tolist() == np.lexsort((far, seams[:, 2])).tolist()
+    assert seams[:, 2].max() == 1
+    panel.seams.value = False
+    panel.wait()
+    assert panel.view.seams == b""
+
+
 # choosing
+
+
+def test_units_that_tell_the_chosen_from_the_rest(panel: EmbeddingPanel) -> None:
+    assert panel.telling.box.layout.display == "none"
+    dark = [row for row in range(20) if row % 3 == 0]
+    panel.view.choose(dark)
+    assert panel.telling.box.layout.display == ""
+    panel.telling.button.click()
+    panel.wait()
+    found = panel.selection.index.telling_units([str(row) for row in dark], k=10)
+    assert len(panel.telling.chart.labels) == len(found) > 0
+    panel.telling.chart.selected = len(found) - 1
+    panel.wait()
+    assert panel.selection.unit == found[len(found) - 1].unit
+    assert panel.coloring.menu.value == "unit"
+    assert np.array_equal(np.frombuffer(panel.view.values, "<f4"), panel.selection.index.values(found[-1].unit))
+    assert "index.telling_units(chosen)" in panel.code()
+    panel.view.choose([])
+    assert "telling_units" not in panel.code()
+
+
+# taking along
+
+
+def test_a_poster_of_the_map_and_of_the_grid(panel: EmbeddingPanel, tmp_path: Path) -> None:
+    run(panel)
+    path = panel.save_poster(tmp_path / "map.png", side=300)
+    with Image.open(path) as opened:
+        assert opened.width <= 300 <= max(opened.size)
+        whole = np.asarray(opened.convert("L"))
+    panel.view.morph = 1.0
+    with Image.open(panel.save_poster(tmp_path / "grid.jpg", side=300)) as opened:
+        assert opened.format == "JPEG"
+        tiles = np.asarray(opened.convert("L"))
+    assert (whole < 250).mean() < 0.9 * (tiles < 250).mean()
+    with pytest.raises(ValueError, match="expected 64 to"):
+        panel.save_poster(tmp_path / "small.png", side=3)
+
+
+def test_a_page_of_the_map(panel: EmbeddingPanel, tmp_path: Path) -> None:
+    run(panel)
+    text = panel.export_html(tmp_path / "map.html").read_text("utf-8")
+    assert text.startswith("<!doctype html>")
+    assert "t-SNE of 20 images by their features in" in text
+    panel.export.buttons["page"].click()
+    panel.wait()
+    assert panel.export.saved["page"].data.decode() == text
+    assert panel.export.saved["page"].name == "embedding.html"
+    assert not panel.export.buttons["page"].disabled
+
+
+def test_without_a_map_nothing_is_saved(keep: Keep) -> None:
+    panel = keep(EmbeddingPanel(local()))
+    panel.export.buttons["poster"].click()
+    panel.wait()
+    assert "there is no map yet" in panel.note.text
+    with pytest.raises(ValueError, match="there is no map yet"):
+        panel.export_html("map.html")
+
+
+# picking
 
 
 def test_a_click_makes_an_image_the_selection_s(panel: EmbeddingPanel) -> None:
@@ -388,7 +514,7 @@ def test_without_images_it_says_how_to_give_some(keep: Keep) -> None:
 def test_few_images(keep: Keep, count: int) -> None:
     net = local()
     panel = keep(EmbeddingPanel(net, index_of(net, greys(count, size=SIZE))))
-    panel.color.value = "cluster"
+    panel.coloring.menu.value = "cluster"
     run(panel)
     assert (len(places(panel.view.points)), panel.note.text) == (count, "")
     assert panel.map is not None
@@ -400,7 +526,7 @@ def test_few_images(keep: Keep, count: int) -> None:
 def test_equal_images(keep: Keep) -> None:
     net = local()
     panel = keep(EmbeddingPanel(net, index_of(net, [noise(1, SIZE)] * 6)))
-    panel.color.value = "cluster"
+    panel.coloring.menu.value = "cluster"
     run(panel)
     assert "the features of all 6 images are the same" in panel.view.caption
     assert panel.note.text == ""
@@ -527,7 +653,7 @@ def test_closes_in_every_state(state: str) -> None:
         panel.builder.button.click()
     panel.close()
     panel.close()
-    until(lambda: not (panel._latest._busy or panel._opening._busy or panel._finding._busy))
+    until(lambda: not (panel._latest._busy or panel.uploading._opening._busy or panel.searching._latest._busy))
     assert [_instances[one] for one in set(_instances) - before] == []
     panel.view._handle_custom_msg({"type": "choose", "index": 0}, [])
     panel.refresh()

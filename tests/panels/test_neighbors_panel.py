@@ -308,7 +308,7 @@ def test_no_handler_computes(keep: Keep, guarded: Any, monkeypatch: pytest.Monke
     guarded.gate.clear()
     data = encoded(noise(1))
     panel.upload._handle_custom_msg({"type": "file", "name": "a.png", "size": len(data), "number": 1}, [data])
-    panel._opening.wait(60)
+    panel._uploading._opening.wait(60)
     panel.pin.click()
     panel.clear.click()
     panel.metric.value = "cosine"
@@ -503,7 +503,7 @@ def test_closes_in_every_state(state: str) -> None:
         panel.builder.button.click()
     panel.close()
     panel.close()
-    until(lambda: not (panel._latest._busy or panel._opening._busy))
+    until(lambda: not (panel._latest._busy or panel._uploading._opening._busy))
     assert [_instances[one] for one in set(_instances) - before] == []
     choose(panel.table, 0)
     panel.refresh()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from cnnviz_widgets import ActivationPanel, FilterPanel, MaximizationPanel, Network, Recipe
+import cnnviz_widgets as cnn
+from cnnviz_widgets import ActivationPanel, FilterPanel, MaximizationPanel, Network, Recipe, Selection
 from cnnviz_widgets.panels import Panel, _base
+from tests.panels.indexed import greys, local
 from tests.panels.networks import grey
 from tests.panels.waiting import reach, until
 
@@ -136,3 +140,77 @@ def test_panels_on_one_selection_follow_each_other(keep: Keep) -> None:
     activations.grid.set_state({"selected": 1})
     climber.wait()
     assert climber.channel.value == 1
+
+
+def test_the_unit_s_card_opens_in_any_panel(keep: Any) -> None:
+    net = local()
+    panel = keep(FilterPanel(net, selection=Selection(net, greys(8, size=(16, 16)))))
+    assert panel._card is None
+    panel._show_card.value = True
+    panel.wait()
+    card = panel._card
+    assert (card.shown, card.box in panel.children, card.note.text) == (True, True, "")
+    panel.selection.unit = net["3"][4]
+    panel.wait()
+    assert card.body.name.value == "3[4]"
+    panel._show_card.value = False
+    assert not card.shown
+    panel._show_card.value = True
+    assert panel._card is card
+    assert [child for child in panel.children if child is card.box] == [card.box]
+    panel.close()
+    assert card._closed
+
+
+def test_a_panel_that_rests_draws_when_it_is_seen_again(keep: Any) -> None:
+    net = local()
+    panel = keep(FilterPanel(net))
+    panel.wait()
+    panel.asleep = True
+    before = panel.grid.caption
+    panel.selection.layer = net["3"]
+    panel.wait()
+    assert panel.grid.caption == before
+    panel.asleep = False
+    panel.wait()
+    assert panel.grid.caption != before
+
+
+def test_figures_and_pages_are_saved(keep: Any, tmp_path: Path) -> None:
+    net = local()
+    panel = keep(FilterPanel(net))
+    panel.wait()
+    for ending, start in (("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")):
+        assert panel.save_figure(tmp_path / f"filters.{ending}").read_bytes().startswith(start)
+    panel.export.buttons["figure"].click()
+    panel.export.buttons["page"].click()
+    panel.wait()
+    assert panel.export.saved["figure"].name == "filters.png"
+    text = panel.export.saved["page"].data.decode()
+    assert "Filters · local" in text
+    assert text == panel.export_html(tmp_path / "filters.html").read_text("utf-8")
+
+
+def test_a_page_lets_one_choose_among_units(keep: Any, tmp_path: Path) -> None:
+    net = local()
+    panel = keep(FilterPanel(net))
+    panel.wait()
+    unit = panel.selection.unit
+    units = [net["0"][0], net["3"][2], net.output[1]]
+    text = panel.export_html(tmp_path / "units.html", units).read_text("utf-8")
+    assert all(name in text for name in ("0[0]", "3[2]", "light"))
+    assert panel.selection.unit == unit
+
+
+def test_the_code_that_is_shown_gives_the_figure_too(keep: Any) -> None:
+    net = local()
+    panel = keep(FilterPanel(net))
+    panel.wait()
+    panel._show_code.value = True
+    assert panel._code.text == panel.whole_code()
+    made: dict[str, Any] = {"cnn": cnn, "net": net}
+    exec(panel.whole_code(), made)
+    ours, theirs = io.BytesIO(), io.BytesIO()
+    panel.figure().savefig(ours, format="png", dpi=50)
+    made["figure"].savefig(theirs, format="png", dpi=50)
+    assert ours.getvalue() == theirs.getvalue()

@@ -109,7 +109,10 @@ def similar_units(index: Answers, unit: Unit, k: int) -> SimilarUnits:
 
 
 def _correlated(index: Answers, unit: Unit, k: int) -> SimilarUnits:
-    layer, own = unit.layer, index.values(unit).astype(np.float64)
+    layer, features = unit.layer, index.parts.features(unit.layer.name)
+    if unit.position is not None and layer.name not in index.plan.flat:
+        raise ValueError(f"{unit} is a neuron; features of {layer.name!r} are means over maps: {layer[unit.channel]}")
+    own = next(_columns(features, unit, slice(unit.channel, unit.channel + 1)))[1][:, 0].astype(np.float64)
     known = np.isfinite(own)
     if known.sum() < FEWEST:
         raise ValueError(
@@ -118,7 +121,7 @@ def _correlated(index: Answers, unit: Unit, k: int) -> SimilarUnits:
     own = own[known]
     likeness = np.full(layer.channels, np.nan)
     odd = constant = 0
-    for channels, block in _columns(index, unit):
+    for channels, block in _columns(features, unit, slice(0, layer.channels)):
         values = block[known].astype(np.float64)
         finite = np.isfinite(values).all(0)
         values = np.where(finite, values, 0.0)
@@ -131,21 +134,22 @@ def _correlated(index: Answers, unit: Unit, k: int) -> SimilarUnits:
     return SimilarUnits(rows, unit, "correlation", len(own), 0.0, compared, " ".join(filter(None, told)))
 
 
-def _columns(index: Answers, unit: Unit) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
+def _columns(
+    features: npt.NDArray[np.float32], unit: Unit, among: slice
+) -> Iterator[tuple[slice, npt.NDArray[np.floating[Any]]]]:
     """Channels, and (n, some): the features that the unit's are compared with, a block of channels at a time.
 
     Where positions are kept apart, a neuron is compared with those at its place, and a channel with the means over maps.
     """
     layer: Layer = unit.layer
-    features = index.features(layer)
     places = features.shape[1] // layer.channels
     step = max(1, BLOCK // max(1, len(features) * places))
-    at = 0 if unit.index is None else int(np.ravel_multi_index(unit.index, layer.positions))
-    for start in range(0, layer.channels, step):
-        channels = slice(start, min(start + step, layer.channels))
+    at = 0 if unit.index is None or places == 1 else int(np.ravel_multi_index(unit.index, layer.positions))
+    for start in range(among.start, among.stop, step):
+        channels = slice(start, min(start + step, among.stop))
         block = features[:, start * places : channels.stop * places].reshape(len(features), -1, places)
         alone = places == 1 or unit.index is not None
-        yield channels, block[:, :, at if places > 1 else 0] if alone else block.mean(2, dtype=np.float64)
+        yield channels, block[:, :, at] if alone else block.mean(2, dtype=np.float64)
 
 
 def _correlation(own: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

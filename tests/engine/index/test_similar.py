@@ -200,7 +200,7 @@ def test_without_features_the_labels_of_the_strongest_images() -> None:
 
 def test_a_collection_without_labels_says_how_they_come() -> None:
     index = written(np.eye(5, 4))
-    with pytest.raises(ValueError, match="has no labels; ImageSet.from_folder"):
+    with pytest.raises(ValueError, match=r"has no labels; ImageSet\.from_folder"):
         index.labels_for(index.network["take"][0])
 
 

@@ -111,6 +111,38 @@ def embedding(notebook: Notebook) -> Locator:
     return shown
 
 
+def all_layers(notebook: Notebook) -> Locator:
+    """Units of layers at all depths, and of classes, finished."""
+    cell = """
+    main = [layer.name for layer in net.main_layers]
+    layers = [*main[1:-1:7], main[-1]]
+    panel = cnn.AtlasPanel(net, cnn.Atlas.build(net, layers, units=9, path="atlas"), selection=selection)
+    panel
+    """
+    show(notebook, cell)
+    shown = drawn(notebook)
+    expect(shown.locator("canvas").first).to_have_attribute("data-settled", "true", timeout=PATIENCE)
+    return shown
+
+
+def unit_card(notebook: Notebook) -> Locator:
+    """A channel of the middle, with its synthesized image."""
+    show(
+        notebook, COLLECTION, "panel = cnn.UnitCard(net, net['blocks.3.2.bn1'][17], index, selection=selection); panel"
+    )
+    notebook.page.get_by_role("button", name="Synthesize", exact=True).click()
+    expect(notebook.locator(".cnnviz-panel")).to_contain_text("step 512 of 512", timeout=PATIENCE)
+    return drawn(notebook)
+
+
+def explorer(notebook: Notebook) -> Locator:
+    """Feature maps at the left, the card of the chosen channel at the right."""
+    show(notebook, COLLECTION, "panel = cnn.Explorer(net, index=index); panel")
+    notebook.page.set_viewport_size({"width": 1720, "height": 2000})
+    notebook.python("", "panel.selection.unit = net['bn1'][6]")
+    return drawn(notebook).first
+
+
 def recipes(notebook: Notebook) -> Locator:
     """One class by most recipes, side by side."""
     cell = """
@@ -144,7 +176,20 @@ def natural(notebook: Notebook) -> Locator:
 
 SCENES: dict[str, Callable[[Notebook], Locator]] = {
     scene.__name__: scene
-    for scene in (filters, activations, maximization, board, top_images, neighbors, embedding, recipes, natural)
+    for scene in (
+        filters,
+        activations,
+        maximization,
+        board,
+        top_images,
+        neighbors,
+        embedding,
+        all_layers,
+        unit_card,
+        explorer,
+        recipes,
+        natural,
+    )
 }
 
 

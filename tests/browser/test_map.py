@@ -38,9 +38,7 @@ class Walk:
         self.notebook = notebook
         images, self.dropped = COLLECTIONS[scene]
         index = "index = cnn.ActivationIndex.build(net, images, layers=[net.last_hidden])"
-        notebook.open(
-            [f"{SCENES[scene]}\n{images}\n{index}\nselection = cnn.Selection.of(net, index=index)", PANEL]
-        )
+        notebook.open([f"{SCENES[scene]}\n{images}\n{index}\nselection = cnn.Selection.of(net, index=index)", PANEL])
         notebook.page.set_viewport_size({"width": 1400, "height": 1200})
         notebook.run_all()
         self.box = notebook.locator(".cnnviz-panel")

@@ -13,6 +13,8 @@ from nbclient import NotebookClient
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NAMES = sorted(path.name for path in FOLDER.glob("*.ipynb"))
+LONG = {"03_activation_maximization.ipynb"}
+"""Thousands of steps, which take minutes."""
 CELL_SECONDS = 600
 
 pytestmark = pytest.mark.notebooks
@@ -46,7 +48,9 @@ def stderr_of(notebook: nbformat.NotebookNode) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name in LONG else name for name in NAMES]
+)
 def test_notebook_runs_and_is_quiet(name: str, tmp_path: Path, matplotlib_cache: Path) -> None:
     folder = shutil.copytree(FOLDER, tmp_path / "notebooks")
     notebook = read(folder / name)

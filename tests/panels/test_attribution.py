@@ -305,7 +305,7 @@ def test_the_code_gives_the_picture(panel: ActivationPanel) -> None:
     panel._show_code.value = True
     panel.why.method.value = "saliency"
     panel.wait()
-    assert panel._code.text == panel.code()
+    assert panel._code.text == panel.whole_code()
 
 
 def test_an_image_of_ones_own(keep: Keep) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -189,25 +188,18 @@ def test_loading_while_a_run_climbs_another_unit(keep: Keep) -> None:
     assert f"This run still climbs {net.main_layers[0][0]}; Run starts 2[3]." in panel.remark.text
 
 
-def made_by(code: str, names: dict[str, Any]) -> cnn.Result:
-    """The value of the last line, as a cell of a new notebook gives it."""
-    tree = ast.parse(code)
-    last = tree.body.pop()
-    assert isinstance(last, ast.Expr)
-    exec(compile(tree, "cell", "exec"), names)
-    result: cnn.Result = eval(compile(ast.Expression(last.value), "cell", "eval"), names)
-    return result
-
-
 def code_agrees(panel: MaximizationPanel) -> None:
-    """The code that the panel shows makes what its run makes."""
+    """The code that the panel shows makes what its run makes, and a figure of it."""
     panel._show_code.value = True
     code = panel._code.text
     made = result_of(finished(panel))
-    alone = made_by(code, {"cnn": cnn, "net": panel.network})
+    names: dict[str, Any] = {"cnn": cnn, "net": panel.network}
+    exec(code, names)
+    alone = names["result"]
     assert alone.objectives == made.objectives
     assert list(alone.recipes) == list(made.recipes)
     assert torch.equal(alone.image, made.image)
+    assert isinstance(names["figure"], cnn.figures.Figure)
 
 
 @pytest.mark.parametrize("recipe", [SMOOTH, LUCID, Recipe(steps=5)], ids=["smooth", "lucid", "plain"])

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import nn
 
 from cnnviz_widgets import ActivationIndex, ImageSet, InputSpec, NeighborsPanel, Network, Selection, TopImagesPanel
-from cnnviz_widgets.panels import neighbors
+from cnnviz_widgets.panels import _uploading
 from cnnviz_widgets.panels.neighbors import ROWS
 from tests.panels.indexed import LABELS, choose, greys, index_of, local, noise, picture, result_of
 from tests.panels.networks import grey
@@ -301,9 +301,9 @@ def test_no_handler_computes(keep: Keep, guarded: Any, monkeypatch: pytest.Monke
     net = Network(guarded(), InputSpec(size=(1, 8, 8)))
     panel = keep(NeighborsPanel(net, index_of(net, greys())))
     opened: list[str] = []
-    original = neighbors.open_image
+    original = _uploading.open_image
     monkeypatch.setattr(
-        neighbors, "open_image", lambda data: (opened.append(threading.current_thread().name), original(data))[1]
+        _uploading, "open_image", lambda data: (opened.append(threading.current_thread().name), original(data))[1]
     )
     guarded.gate.clear()
     data = encoded(noise(1))

@@ -117,7 +117,7 @@ def test_what_is_not_in_the_atlas_is_told(atlas: Atlas) -> None:
         atlas.image(net["4"][1, 0, 0])
     with pytest.raises(ValueError, match="'3' is not in the atlas, which shows 2, 4, 7"):
         atlas.units("3")
-    with pytest.raises(ValueError, match="'l2' is not in the atlas, which shows units by default, yosinski-1, lucid"):
+    with pytest.raises(ValueError, match="'l2' is not in the atlas, which shows 4 by default, yosinski-1, lucid"):
         atlas.image(net["4"][1], "l2")
 
 

@@ -58,7 +58,7 @@ class Strip:
         self._selection, self._failed, self._mended = selection, failed, mended
         self._latest = Latest(failed)
         self._ids: tuple[str, ...] = ()
-        self.table = PictureTable(side=SIDE, max_height=2 * SIDE + 60)
+        self.table = PictureTable(side=SIDE, max_height=SIDE + 40)
         self.uploading = Uploading(selection, failed)
         self.unit = widgets.Combobox(
             placeholder="a class, or layer[channel]",

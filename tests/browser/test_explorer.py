@@ -16,7 +16,7 @@ from tests.browser.notebook import Notebook
 from tests.browser.pixels import read_pixels
 from tests.browser.scenes import SCENES
 
-PATIENCE = 120_000
+PATIENCE = 40_000
 IMAGES = {
     "default": "images = cnn.ImageSet.samples(40)",
     "grey": "images = cnn.ImageSet.from_arrays((x[:60, 0] * 255).byte().numpy(), y[:60].tolist())",
@@ -51,8 +51,8 @@ class Walk:
         return self.slots.nth(slot).locator(".cnnviz-panel").first
 
     def cells(self, place: Locator) -> Locator:
-        """The pictures of the tables in sight."""
-        return place.locator(".cnnviz-table-cell:visible")
+        """The pictures of the first table in sight."""
+        return place.locator(".cnnviz-table:visible").first.locator(".cnnviz-table-cell")
 
 
 @pytest.mark.parametrize(
@@ -101,14 +101,14 @@ def test_from_a_photograph_to_a_figure_and_back(notebook: Notebook, scene: str, 
 
     top = walk.choose("Top images")
     top.get_by_role("button", name="Show code", exact=True).click()
-    shown = top.locator(".cnnviz-note[data-kind=code] .cnnviz-note-text")
+    shown = top.locator(".cnnviz-note-code:visible")
     expect(shown).to_contain_text("figure = cnn.figures.top_images", timeout=PATIENCE)
     with notebook.page.expect_download(timeout=PATIENCE) as waited:
         top.get_by_role("button", name="Save figure", exact=True).click()
     with Image.open(waited.value.path()) as opened:
         saved = np.asarray(opened.convert("RGB"))
     script = tmp_path / "again.py"
-    script.write_text(AGAIN.format(setup=walk.setup, code=shown.inner_text()), encoding="utf-8")
+    script.write_text(AGAIN.format(setup=walk.setup, code=shown.text_content()), encoding="utf-8")
     subprocess.run([sys.executable, script, tmp_path / "again.png"], check=True, timeout=300)
     with Image.open(tmp_path / "again.png") as opened:
         again = np.asarray(opened.convert("RGB"))

@@ -47,7 +47,7 @@ def test_a_click_on_a_channel_moves_all_panels(notebook: Notebook, scene: str) -
     expect(grid.locator(".cnnviz-line")).to_contain_text(f"channel {channel}")
     readout = climber.box.locator(".widget-hslider:visible").first.locator(".widget-readout")
     expect(readout).to_have_text(str(channel))
-    focus = activations.locator(".cnnviz-grid").last
+    focus = activations.locator(".cnnviz-grid").nth(1)
     expect(focus.locator(".cnnviz-caption")).to_have_text(f"{layer}[{channel}] on the image")
     if notebook.python("f._tiles.rows is None"):
         place = notebook.python(f"int((f._tiles.order == {channel}).nonzero()[0][0])")

@@ -231,8 +231,8 @@ def collects(walk: Walk) -> None:
     expect(walk.box.locator(".cnnviz-table-cell")).to_have_count(min(len(chosen), 60), timeout=PATIENCE)
 
     walk.press("Which units tell these from the rest?")
-    first = notebook.until("panel.telling._units and str(panel.telling._units[0])", seconds=60)
-    expect(walk.box.locator(".cnnviz-bars:visible")).to_contain_text(first.split("[")[-1].rstrip("]"), timeout=PATIENCE)
+    first = notebook.until("panel.telling._units and str(panel.telling._units[0].channel)", seconds=60)
+    expect(walk.box.locator(".cnnviz-bars:visible")).to_contain_text(f"{first} ", timeout=PATIENCE)
     bar = walk.box.locator(".cnnviz-bars:visible [role=option]").first
     before = walk.drawn()
     bar.click()

@@ -279,9 +279,7 @@ def test_features_by_position_give_neurons(laid: Callable[..., Table]) -> None:
     table.ask()
     found = table.mapped.index.telling_units(ids, by="either")
     unit = found[0].unit
-    assert table.telling.chart.labels[0].startswith(
-        f"{unit.channel} at {unit.position[0]}, {unit.position[1]} ·"
-    )  # type: ignore[index]
+    assert table.telling.chart.labels[0].startswith(f"{unit.channel} at {unit.position[0]}, {unit.position[1]} ·")  # type: ignore[index]
     pick(table.telling.chart, 0)
     assert table.picked == [unit]
     table.synthesize()

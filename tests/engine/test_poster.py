@@ -12,6 +12,7 @@ from PIL import Image
 from cnnviz_widgets.engine.image_set import ImageSet
 from cnnviz_widgets.engine.projections import PCA, Grid, grid, poster, printing
 from cnnviz_widgets.engine.projections.legend import label_color
+from cnnviz_widgets.engine.projections.poster import _tile
 
 RED, GREEN, BLUE, WHITE = (220, 20, 20), (20, 160, 20), (20, 20, 220), (255, 255, 255)
 APART = np.array([[0, 0], [1, 0.1], [0.4, 1]])
@@ -284,3 +285,15 @@ def test_photographs_keep_their_colors_and_the_images_stay_as_they_are() -> None
     drawn = poster(points, lambda row: images.thumbnail(row), side=900)
     assert len(np.unique(pixels(drawn).reshape(-1, 3), axis=0)) > 5000
     assert [images.thumbnail_data(i) for i in range(24)] == before
+
+
+def test_a_picture_of_any_size_fills_a_tile_of_any_size() -> None:
+    for side in (64, 91, 125, 177, 250, 354, 500):
+        shown = Image.new("RGB", (side, side), "red")
+        for edge in range(20, 140):
+            for size in ((edge, edge), (edge + 1, edge), (edge, edge + 1)):
+                assert _tile(lambda row, shown=shown: shown, 0, size, (0, 0, 255)).getpixel((edge // 2, edge // 2)) == (
+                    255,
+                    0,
+                    0,
+                ), (side, size)

@@ -191,8 +191,10 @@ def _tile(picture: Callable[[int], Any], row: int, size: tuple[int, int], frame:
         # Twice as large as needed where a JPEG can be decoded smaller, for the scaling to have something to smooth.
         whole = open_image(picture(row), short=max(inner)).convert("RGB")
         ratio = min(whole.width / inner[0], whole.height / inner[1])
-        left, top = (whole.width - ratio * inner[0]) / 2, (whole.height - ratio * inner[1]) / 2
-        box = (left, top, left + ratio * inner[0], top + ratio * inner[1])
+        left, top = max(0.0, (whole.width - ratio * inner[0]) / 2), max(0.0, (whole.height - ratio * inner[1]) / 2)
+        # by rounding the box could end beyond the picture, which Pillow refuses
+        right, bottom = min(left + ratio * inner[0], whole.width), min(top + ratio * inner[1], whole.height)
+        box = (left, top, right, bottom)
         cut = whole.resize(inner, Image.Resampling.LANCZOS, box=box, reducing_gap=3)
     except (OSError, ValueError):  # one bad file is not to cost the poster
         cut = Image.new("RGB", inner, _MISSING)

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -76,8 +75,6 @@ def _parts(widget: Any, most_bytes: int) -> Iterator[Part]:
         elif isinstance(child, widgets.Image):
             if child.value:
                 yield _picture(bytes(child.value), most_bytes)
-        elif isinstance(child, widgets.HTML):
-            yield html.unescape(child.value)
         elif isinstance(child, widgets.Label):
             if "cnnviz-verdict" in child._dom_classes and child.value:
                 yield child.value

@@ -65,6 +65,7 @@ class AtlasPanel(Panel):
     ) -> None:
         self._path = path
         self._shown: Signature | None = None
+        self._fresh: tuple[Any, str] = (None, "")
         chosen = Selection.of(network, (), selection)
         if atlas is not None:
             chosen.atlas = atlas
@@ -110,11 +111,18 @@ class AtlasPanel(Panel):
             self.view.update(*changed(self._shown, atlas), caption=caption_of(atlas))
             self._select(selected)
         self._shown = signature(atlas)
-        outdated = atlas.outdated()
+        outdated = self._outdated(atlas)
         faults = [f"{fault.unit}, {fault.recipe}: {fault.reason}" for fault in atlas.faults[:3]]
         more = f" and {len(atlas.faults) - 3} more" if len(atlas.faults) > 3 else ""
         told = f"Without an image: {'; '.join(faults)}{more}." if faults else ""
         self._say(" ".join(filter(None, [f"{outdated} Synthesize anew." if outdated else "", told])))
+
+    def _outdated(self, atlas: Atlas) -> str:
+        """`Atlas.outdated`, found out once for weights as they are: it reads all of them."""
+        key = (atlas.digest, atlas.network, atlas.network.stamp())
+        if self._fresh[0] != key:
+            self._fresh = (key, atlas.outdated())
+        return self._fresh[1]
 
     def _select(self, key: str) -> None:
         at = self.view.tile_keys.index(key) if key else -1

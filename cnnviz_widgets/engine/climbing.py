@@ -163,6 +163,10 @@ class Chunk:
         """Whether any of its images can still go on."""
         return any(not climb.note for climb in self.climbs)
 
+    def deviation(self) -> Tensor:
+        """(n,) on the host: the root mean square difference from the neutral colour of the images that were last seen."""
+        return (self.image - self._neutral).square().flatten(1).mean(1).sqrt().cpu()
+
     def forget(self) -> None:
         """Drop the gradients, so that the next step looks again, at other regularizers."""
         self._gradients = None

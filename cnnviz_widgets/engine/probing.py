@@ -3,14 +3,15 @@
 The step sizes of a paper were found on the network of the paper. On another one the second combination of Yosinski et al. 2015
 stands still at its published step (on EfficientNet-Lite0 at a probability of 0.003) and works at ten times it. So the size is
 tried first, for a few steps which are then forgotten. It is kept unless the score stands still early, or falls; then the sizes
-half a power of ten further and further are tried, larger ones or smaller ones, until the score falls behind; the last that got
-clearly higher is taken.
+half a power of ten further and further are tried until the score falls behind: larger ones, or smaller ones where it fell
+while the image grew. The last that got clearly higher is taken.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -35,40 +36,42 @@ _WORTH = 1.4
 """By how much another size must climb higher to be taken."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """What a few steps brought, for each image.
+
+    Attributes
+    ----------
+    gains
+        (n,) of the score over its start; minus infinity where a number broke.
+    least
+        (n,) the least gain that counts.
+    climbs_on
+        (n,) whether the score still climbed in the second half.
+    faded
+        (n,) whether the image ended nearer to the neutral colour than it began.
+    """
+
+    gains: Tensor
+    least: Tensor
+    climbs_on: Tensor
+    faded: Tensor
+
+
 def probe(chunk: Chunk, recipe: Recipe) -> None:
     """Set the factor of each climb's steps, and tell what was tried. The images stay as they are.
 
     Each image is judged on its own, by what a(x) gains over its start; its companions do not change that.
     """
-    start = chunk.state(0)
     before = [climb.factor for climb in chunk.climbs]
-
-    def trial(factors: list[float]) -> tuple[Tensor, Tensor]:
-        """(n,) what each image gained, and whether it still climbed in the second half."""
-        chunk.restore(start)
-        for climb, factor in zip(chunk.climbs, factors, strict=True):
-            climb.factor = factor
-        scores = []
-        for step in range(TRIAL + 1):
-            chunk.look(recipe, step, gradient=step < TRIAL)
-            scores.append(chunk.score.cpu().double())
-            if step < TRIAL:
-                chunk.advance(recipe, step)
-        broke = torch.tensor([climb.broke for climb in chunk.climbs])
-        chunk.restore(start)
-        curve = torch.stack(scores) - scores[0]
-        # single scores jump about
-        gains, half = (curve[end - TRIAL // 4 + 1 : end + 1].mean(0) for end in (TRIAL, TRIAL // 2))
-        gains = torch.where(gains.isfinite() & ~broke, gains, -math.inf)
-        felt = gains > _FELT * scores[0].abs()
-        return gains, felt & (gains - half >= _STANDS * gains)
-
-    gains, climbs_on = trial(before)
-    factors = _search(trial, before, gains, climbs_on)
-    for climb, factor, gain, on in zip(chunk.climbs, factors, gains.tolist(), climbs_on.tolist(), strict=True):
+    first = _trial(chunk, recipe, before)
+    # an ascent that falls has overshot, unless its image fades: decay holds that one back, as it does one that stands still
+    overshot = (first.gains < 0) & ~first.faded
+    factors = _search(lambda tried: _trial(chunk, recipe, tried), before, first, overshot)
+    for climb, factor, fell, on in zip(chunk.climbs, factors, overshot.tolist(), first.climbs_on.tolist(), strict=True):
         climb.factor = factor
         if factor != 1:
-            why = "fell" if gain < 0 else "stood still"
+            why = "fell" if fell else "stood still"
             climb.factor_told = f"the recipe's step {why} after {TRIAL} trial steps, {factor:.3g} times it is taken"
         elif not on:
             climb.factor_told = "the recipe's step soon stood still in a trial, and no other carried further"
@@ -76,24 +79,46 @@ def probe(chunk: Chunk, recipe: Recipe) -> None:
             climb.factor_told = "the recipe's step carried in a trial"
 
 
+def _trial(chunk: Chunk, recipe: Recipe, factors: list[float]) -> _Trial:
+    """Climb for a few steps with each climb's steps times its factor, and forget them."""
+    start = chunk.state(0)
+    for climb, factor in zip(chunk.climbs, factors, strict=True):
+        climb.factor = factor
+    scores, sizes = [], []
+    for step in range(TRIAL + 1):
+        chunk.look(recipe, step, gradient=step < TRIAL)
+        scores.append(chunk.score.cpu().double())
+        sizes.append(chunk.deviation())
+        if step < TRIAL:
+            chunk.advance(recipe, step)
+    broke = torch.tensor([climb.broke for climb in chunk.climbs])
+    chunk.restore(start)
+    curve = torch.stack(scores) - scores[0]
+    # single scores jump about
+    gains, half = (curve[end - TRIAL // 4 + 1 : end + 1].mean(0) for end in (TRIAL, TRIAL // 2))
+    gains = torch.where(gains.isfinite() & ~broke, gains, -math.inf)
+    least = _FELT * scores[0].abs()
+    climbs_on = (gains > least) & (gains - half >= _STANDS * gains)
+    return _Trial(gains, least, climbs_on, (sizes[-1] < sizes[0]) & ~broke)
+
+
 def _search(
-    trial: Callable[[list[float]], tuple[Tensor, Tensor]], before: list[float], gains: Tensor, climbs_on: Tensor
+    trial: Callable[[list[float]], _Trial], before: list[float], first: _Trial, overshot: Tensor
 ) -> list[float]:
-    best, factors = gains.clone(), list(before)
-    seeking = [not on for on in climbs_on.tolist()]
-    # an ascent that falls has overshot; one that stands still is held back by decay
-    ratio = [1 / RATIO if gain < 0 else RATIO for gain in gains.tolist()]
+    best, factors = first.gains.clone(), list(before)
+    seeking = [not on for on in first.climbs_on.tolist()]
+    ratio = [1 / RATIO if fell else RATIO for fell in overshot.tolist()]
     for power in range(1, FURTHEST + 1):
         if not any(seeking):
             break
         tried = [1.0 * r**power if seeks else 1.0 for r, seeks in zip(ratio, seeking, strict=True)]
-        found, _ = trial(tried)
-        for number, gain in enumerate(found.tolist()):
+        found = trial(tried).gains.tolist()
+        for number, (gain, least) in enumerate(zip(found, first.least.tolist(), strict=True)):
             if not seeking[number]:
                 continue
             base = float(best[number])
             if gain > max(base * _WORTH, base + 1e-9):
                 best[number], factors[number] = gain, tried[number]
-            elif gain < base:
+            elif gain < base - least:
                 seeking[number] = False
     return factors

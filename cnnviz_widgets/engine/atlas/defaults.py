@@ -26,7 +26,7 @@ _MOVING = Recipe(
     Fourier(0.01), (Jitter(4), RandomScale(0.95, 1.05), RandomRotation(5.0), Jitter(2)), Adam(0.05), steps=64
 )
 _WANDERING = get("lucid").replace(steps=64)
-_CLASS = get("natural").replace(steps=128, draws=1)
+_CLASS = get("natural").replace(draws=1)
 
 
 def default_recipe(network: Network, unit: Unit, size: tuple[int, int]) -> Recipe:

@@ -35,16 +35,22 @@ class Wanted:
     units: int
     recipe: str
     class_recipes: tuple[str, ...]
+    layers: tuple[str, ...] | None = None
+    steps: int | None = None
 
     def keywords(self) -> dict[str, Any]:
         """Those of `Atlas.build` that are not as usual."""
         told: dict[str, Any] = {}
+        if self.layers is not None:
+            told["layers"] = list(self.layers)
         if self.units != 9:
             told["units"] = self.units
         if self.recipe != "default":
             told["recipes"] = self.recipe
         if self.class_recipes:
             told["class_recipes"] = list(self.class_recipes)
+        if self.steps is not None:
+            told["steps"] = self.steps
         return told
 
 
@@ -59,12 +65,22 @@ class AtlasBuilder:
         Where to keep it; None: in memory.
     failed
         Gets what goes wrong, None when it begins.
+    layers
+        Names of the layers to synthesize; None: the main ones, as of every other network that is chosen later.
+    steps
+        How many each recipe makes; None: its own number.
     """
 
     def __init__(
-        self, selection: Selection, path: str | Path | None, failed: Callable[[BaseException | None], None]
+        self,
+        selection: Selection,
+        path: str | Path | None,
+        failed: Callable[[BaseException | None], None],
+        layers: tuple[str, ...] | None = None,
+        steps: int | None = None,
     ) -> None:
         self._selection, self.path, self._failed = selection, path, failed
+        self._layers, self._layers_of, self._most_steps = layers, selection.network, steps
         self._steps: Iterator[Progress[Atlas]] | None = None
         self._key: Any = None
         self._busy = self._closed = False
@@ -104,7 +120,8 @@ class AtlasBuilder:
     @property
     def wanted(self) -> Wanted:
         """As the controls stand."""
-        return Wanted(self.units.value, self.recipe.value, FOUR if self.four.value else ())
+        layers = self._layers if self._selection.network is self._layers_of else None
+        return Wanted(self.units.value, self.recipe.value, FOUR if self.four.value else (), layers, self._most_steps)
 
     @property
     def running(self) -> bool:
@@ -189,9 +206,7 @@ class AtlasBuilder:
         if self._steps is None or self._key != key:
             self._drop()
             self._key = key
-            self._steps = Atlas.building(
-                network, None, wanted.units, wanted.recipe, self.path, class_recipes=wanted.class_recipes or None
-            )
+            self._steps = Atlas.building(network, path=self.path, **wanted.keywords())
         return self._steps
 
     def _drop(self) -> None:

@@ -80,15 +80,17 @@ def _poster_tile(atlas: Atlas, unit: Unit, recipe: str) -> PosterTile:
         label=atlas.label(unit) if named else "",
         lines=(str(unit), *_told(tile, recipe, atlas.fault(unit, recipe))),
         group=str(unit) if len(atlas.recipes_of(unit.layer)) > 1 else "",
+        name=atlas.label(unit) if named else f"channel {unit.channel}",
+        keep_contrast=True,
     )
 
 
 def _told(tile: Tile | None, recipe: str, fault: str) -> tuple[str, ...]:
     if tile is None:
-        return (recipe, fault or "not made yet")
+        return (f"recipe {recipe}", fault or "not made yet")
     probability = "" if tile.probability is None else f"probability {tile.probability:.3f}"
     state = f"step {tile.step} of {tile.steps}"
-    return tuple(filter(None, [recipe, f"{state} · score {tile.score:.4g}", probability, tile.note]))
+    return tuple(filter(None, [f"recipe {recipe}", f"{state} · score {tile.score:.4g}", probability, tile.note]))
 
 
 def _about(atlas: Atlas, layer: Layer) -> str:

@@ -134,7 +134,7 @@ class WhyThisClass:
         heading = widgets.Label("Why this class?")
         heading.add_class("cnnviz-section")
         controls = [self.method, self.goal, self.search, self.opacity, self.running]
-        self.box = widgets.VBox([heading, beside(controls, [self.picture, self.legend])])
+        self.box = widgets.VBox([heading, beside(controls, [self.picture], [self.legend])])
         self._blank("")
         self.method.observe(user(lambda change: self._request()), "value")
         self.opacity.observe(user(lambda change: self._request()), "value")

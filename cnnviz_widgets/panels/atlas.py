@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
 from cnnviz_widgets.engine.atlas import Atlas
-from cnnviz_widgets.engine.layers import Unit
+from cnnviz_widgets.engine.layers import Layer, Unit
 from cnnviz_widgets.engine.network import Network
 from cnnviz_widgets.views import Poster
 
@@ -36,6 +36,10 @@ class AtlasPanel(Panel):
         A `Network`.
     atlas
         An `Atlas` of it, complete or not; None: it is synthesized in the panel.
+    layers
+        What the panel synthesizes, by name or as layers; None: the main ones. Each costs its share of the time, deep ones more.
+    steps
+        How many each image climbs in the panel, from 1; None: as many as its recipe says. Fewer are faster and coarser.
     path
         Where an atlas that the panel makes is kept; what is there already is taken up. None: in memory.
     selection
@@ -54,16 +58,22 @@ class AtlasPanel(Panel):
     """
 
     title = "All layers"
+    page_holds = "all images, to zoom and to point at"
 
     def __init__(
         self,
         network: Network,
         atlas: Atlas | None = None,
         *,
+        layers: Sequence[str | Layer] | None = None,
+        steps: int | None = None,
         path: str | Path | None = None,
         selection: Selection | None = None,
     ) -> None:
-        self._path = path
+        if steps is not None and steps < 1:
+            raise ValueError(f"steps={steps!r}; expected a number from 1, or None for the recipe's own")
+        self._path, self._steps = path, steps
+        self._layers = None if layers is None else _names(network, layers)
         self._shown: Signature | None = None
         self._fresh: tuple[Any, str] = (None, "")
         chosen = Selection.of(network, (), selection)
@@ -72,7 +82,7 @@ class AtlasPanel(Panel):
         super().__init__(chosen)
 
     def _build(self) -> list[widgets.Widget]:
-        self.builder = AtlasBuilder(self.selection, self._path, self._build_told)
+        self.builder = AtlasBuilder(self.selection, self._path, self._build_told, self._layers, self._steps)
         self.search = widgets.Combobox(
             placeholder="fly to a class or a layer",
             continuous_update=False,
@@ -171,6 +181,9 @@ class AtlasPanel(Panel):
             self.builder.close()
         super().close()
 
+    def _page_units(self) -> list[Unit]:
+        return []
+
     def figure(self) -> Figure:
         """All layers as a figure."""
         from cnnviz_widgets import figures
@@ -189,3 +202,15 @@ class AtlasPanel(Panel):
             told["path"] = str(self._path)
         keywords = "".join(f", {name}={value!r}" for name, value in told.items())
         return f"atlas = cnn.Atlas.build(net{keywords})\natlas"
+
+
+def _names(network: Network, layers: Sequence[str | Layer]) -> tuple[str, ...]:
+    """Names of layers.
+
+    Raises
+    ------
+    UnknownNameError
+        The network has none of that name.
+    """
+    listed = [layers] if isinstance(layers, str | Layer) else layers
+    return tuple(network[layer].name for layer in listed)

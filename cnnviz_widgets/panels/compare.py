@@ -67,6 +67,9 @@ class ComparePanel(Panel):
     """
 
     title = "Compare"
+    page_holds = (
+        "what is shown; of activations, filters and classes with seven other units of the layer to choose among"
+    )
 
     def __init__(
         self,
@@ -324,6 +327,12 @@ class ComparePanel(Panel):
             self.climbs.close()
             self.changes.map.close()
         super().close()
+
+    def _page_units(self) -> list[Unit]:
+        return super()._page_units() if self.mode.value in ("activations", "filters", "classes") else []
+
+    def _alike(self, selection: Selection) -> ComparePanel:
+        return type(self)(selection.network, self.second, names=self.names, selection=selection)
 
     def figure(self) -> Figure:
         """Both sides of what is shown; of what changed the map of all layers, where it has been made, else the bars."""

@@ -5,6 +5,8 @@ const ZOOM_EASE = 70;
 const GLIDE_EASE = 220;
 const SLOWEST_GLIDE = 0.02;
 const FLIGHT_CURVE = 1.42;
+const CAMERA_TOLD_AFTER = 250;
+const CAMERA_DIGITS = 1e9;
 const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 
 class MapCamera {
@@ -56,7 +58,7 @@ class MapCamera {
     };
   }
 
-  /** @param {{x: number, y: number, zoom: number}} place */
+  /** @param {MapPlace} place */
   jump(place) {
     this.stop();
     Object.assign(this, place);
@@ -96,7 +98,7 @@ class MapCamera {
     if (!STILL.matches && Math.hypot(vx, vy) > 10 * SLOWEST_GLIDE) this.gliding = { vx, vy };
   }
 
-  /** @param {{x: number, y: number, zoom: number}} place @param {boolean} whole */
+  /** @param {MapPlace} place @param {boolean} whole */
   flyTo(place, whole = false) {
     this.stop();
     this.whole = false;
@@ -146,6 +148,60 @@ class MapCamera {
     this.y -= (gliding.vy * passed) / this.scale;
     this.gliding = { vx: gliding.vx * slower, vy: gliding.vy * slower };
     if (Math.hypot(this.gliding.vx, this.gliding.vy) < SLOWEST_GLIDE) this.gliding = null;
+  }
+}
+
+/**
+ * Where one looks as the model's trait `camera` has it: told when one has come to rest, and gone to when Python asks for it; see
+ * _plane.py.
+ *
+ * @typedef {{x: number, y: number, zoom: number}} MapPlace
+ */
+class CameraTrait {
+  /** @param {Model} model @param {MapCamera} camera */
+  constructor(model, camera) {
+    [this.model, this.camera] = [model, camera];
+    /** How to go there in the next frame. @type {"" | "jump" | "fly"} */
+    this.asked = "";
+    [this.seen, this.timer] = ["", 0];
+  }
+
+  /** @param {"jump" | "fly"} way what is just opened has nothing to fly from */
+  ask(way) {
+    if (this.asked !== "jump") this.asked = way;
+    clearTimeout(this.timer);
+  }
+
+  /** A frame begins. @param {MapPlace} all from which all is seen @param {MapPlace} home where the overview is */
+  follow(all, home) {
+    const { camera, asked } = this;
+    if (!asked) return;
+    this.asked = "";
+    const [x, y, nearer] = this.model.get("camera");
+    const whole = x === undefined;
+    const place = whole ? home : { x, y, zoom: camera.bounded(all.zoom + nearer) };
+    if (asked === "fly") {
+      camera.flyTo(place, whole);
+      return;
+    }
+    camera.jump(place);
+    camera.whole = whole;
+  }
+
+  /** A frame ends. @param {MapPlace} all from which all is seen */
+  tell(all) {
+    const { x, y, zoom, whole } = this.camera;
+    const now = whole ? [] : [x, y, zoom - all.zoom].map((value) => Math.round(value * CAMERA_DIGITS) / CAMERA_DIGITS);
+    if (String(now) === this.seen) return;
+    this.seen = String(now);
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      if (String(this.model.get("camera")) !== this.seen) setTrait(this.model, "camera", now);
+    }, CAMERA_TOLD_AFTER);
+  }
+
+  close() {
+    clearTimeout(this.timer);
   }
 }
 

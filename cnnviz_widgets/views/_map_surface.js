@@ -22,6 +22,7 @@ class MapSurface {
     this.shared = shared;
     this.onDrawn = onDrawn;
     this.camera = new MapCamera();
+    this.cameraTrait = new CameraTrait(shared.data.model, this.camera);
     this.tiles = new MapTiles((tile, canvas) => this.begin(tile, canvas));
     this.canvas = element("canvas", "cnnviz-map-canvas", { "aria-hidden": "true" });
     this.viewport = element("div", "cnnviz-map-viewport", { tabindex: "0", role: "application" }, this.canvas);
@@ -45,6 +46,7 @@ class MapSurface {
     this.tiles.clear();
     this.camera.stop();
     this.camera.whole = true;
+    this.cameraTrait.ask("jump");
     this.signs.hovered = -1;
     this.state = "";
     this.redraw();
@@ -60,6 +62,7 @@ class MapSurface {
     [camera.width, camera.height] = [canvas.width, canvas.height];
     shared.data.step(now);
     this.measure();
+    this.cameraTrait.follow(this.all, this.home);
     camera.step(now);
     this.invalidate();
     const context = canvas.getContext("2d");
@@ -81,6 +84,7 @@ class MapSurface {
     const first = camera.overview(data.bounds, margin);
     this.sizes = new MapSizes(data.bounds, data.count - data.layout.missing, first.zoom, ratio, pages.empty ? [] : pages.sides,
       data.model.get("look"), data.gridShare);
+    this.all = camera.overview(data.layout, margin);
     this.home = camera.overview(data.bounds, margin + Math.min(this.sizes.image(first.zoom) / 2, camera.height / 6));
     camera.leastZoom = this.home.zoom - 1;
     camera.mostZoom = Math.max(this.home.zoom + 2, Math.min(15, this.sizes.largestAt + BEYOND_LARGEST));
@@ -274,6 +278,7 @@ class MapSurface {
       canvas.dataset.drawn = String(++this.draws);
     }
     if (!busy && this.times.length) this.reportTimes();
+    this.cameraTrait.tell(this.all);
     this.onDrawn();
     if (busy) this.redraw();
   }
@@ -320,6 +325,7 @@ class MapSurface {
 
   close() {
     this.stopWatching();
+    this.cameraTrait.close();
     this.redraw.cancel();
     this.tiles.clear();
   }

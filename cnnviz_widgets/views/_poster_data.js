@@ -22,6 +22,8 @@ class PosterData {
     this.keys = model.get("tile_keys");
     /** @type {string[]} */
     this.labels = model.get("tile_labels");
+    /** @type {string[]} */
+    this.names = model.get("tile_names");
     /** @type {PosterBlock[]} */
     this.blocks = model.get("blocks");
     [this.heading, this.label] = model.get("strips");
@@ -89,7 +91,7 @@ class PosterData {
 
   /** @param {number} index */
   name(index) {
-    return this.labels[index] || this.blockOf(index).label || this.keys[index];
+    return this.names[index] || this.labels[index] || this.blockOf(index).label || this.keys[index];
   }
 
   /** With its band's. @param {number} index */

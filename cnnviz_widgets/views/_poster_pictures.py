@@ -23,6 +23,9 @@ Picture = bytes | Image.Image
 SIDES = (32, 64, 128, 256, 1024)
 """Longer sides of a picture, level by level; one that is smaller travels as it is."""
 _QUALITIES = (85, 85, 88, 92, 92)
+_GREY = 127.5
+_MOST_STRETCH = 4.0
+"""Beyond that it would be noise that one sees."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,13 @@ class PosterTile:
         Written below, such as a class name; empty for nothing.
     lines
         What is told beside the pointer and, from near, on the picture: score, step, recipe.
+    name
+        What it is called beside the pointer and when it is selected, such as ``"channel 17"``; empty: its label, or its key.
     group
         Neighbours in a band of the same group that is not empty stand close together as a block, above the label of the first.
+    keep_contrast
+        Whether the picture, made smaller, is stretched about middle grey until it has as much contrast as the whole; else what is
+        fine averages out to grey, as most of a synthesized picture does.
 
     Raises
     ------
@@ -63,6 +71,8 @@ class PosterTile:
     label: str = ""
     lines: tuple[str, ...] = ()
     group: str = ""
+    name: str = ""
+    keep_contrast: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.key, str) or not self.key:
@@ -141,7 +151,7 @@ class PosterPictures:
             picture = tile.picture() if callable(tile.picture) else tile.picture
             if picture is None:
                 return Encoded(revision, lines, True, b"")
-            finest, data, image = _sized(picture, level)
+            finest, data, image = _sized(picture, level, tile.keep_contrast)
         except Exception:
             _LOG.exception("no picture of %s for the poster", tile.key)
             return Encoded(revision, (*lines, "its picture can't be read"), True, b"")
@@ -181,7 +191,7 @@ class PosterPictures:
         return head.tobytes() + _jpeg(Image.fromarray(sheet), 80)
 
 
-def _sized(picture: Picture, level: int) -> tuple[bool, bytes, Image.Image]:
+def _sized(picture: Picture, level: int, keep_contrast: bool = False) -> tuple[bool, bytes, Image.Image]:
     """Whether it is the whole picture, its bytes, and its pixels."""
     opened = Image.open(io.BytesIO(picture)) if isinstance(picture, bytes) else picture
     width, height = opened.size
@@ -189,13 +199,28 @@ def _sized(picture: Picture, level: int) -> tuple[bool, bytes, Image.Image]:
     if scale >= 1 and isinstance(picture, bytes) and opened.format in ("JPEG", "PNG"):
         return True, picture, opened
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    if scale < 1 and isinstance(picture, bytes):
+    if scale < 1 and isinstance(picture, bytes) and not keep_contrast:
         opened.draft("RGB", (2 * size[0], 2 * size[1]))
     rgb = opened.convert("RGB")
     image = rgb.resize(size, Image.Resampling.BOX if scale < 0.5 else Image.Resampling.BICUBIC) if scale < 1 else rgb
+    if keep_contrast and scale < 1:
+        image = _with_contrast_of(rgb, image)
     if max(image.size) < SIDES[0]:
         return scale >= 1, _png(image), image
     return scale >= 1, _jpeg(image, _QUALITIES[level]), image
+
+
+def _differences(image: Image.Image) -> np.ndarray:
+    return np.asarray(image, np.float32) - _GREY
+
+
+def _with_contrast_of(whole: Image.Image, image: Image.Image) -> Image.Image:
+    """A smaller copy, stretched about middle grey until its values spread as far as those of the whole picture."""
+    small = _differences(image)
+    factor = min(_MOST_STRETCH, float(_differences(whole).std() / max(small.std(), 1.0)))
+    if factor <= 1:
+        return image
+    return Image.fromarray((small * factor + _GREY).round().clip(0, 255).astype(np.uint8))
 
 
 def _jpeg(image: Image.Image, quality: int) -> bytes:

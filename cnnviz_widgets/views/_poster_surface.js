@@ -15,6 +15,7 @@ class PosterSurface {
     this.shared = shared;
     this.onDrawn = onDrawn;
     this.camera = new MapCamera();
+    this.cameraTrait = new CameraTrait(shared.data.model, this.camera);
     this.tiles = new MapTiles((tile, canvas) => this.begin(tile, canvas));
     this.canvas = element("canvas", "cnnviz-poster-canvas", { "aria-hidden": "true" });
     this.viewport = element("div", "cnnviz-poster-viewport", { tabindex: "0", role: "application" }, this.canvas);
@@ -35,6 +36,7 @@ class PosterSurface {
     this.viewport.addEventListener("pointerdown", (event) => { this.pressed = this.pixelOf(event); }, { capture: true });
     this.redraw = inNextFrame(() => this.frame());
     this.stopWatching = watchShown(this.viewport, () => this.redraw());
+    this.stopWatchingType = watchType(this.viewport, () => this.redraw());
   }
 
   /** Other bands came. */
@@ -43,6 +45,7 @@ class PosterSurface {
     this.text = new PosterText(this.shared.data, this.viewport);
     this.camera.stop();
     this.camera.whole = true;
+    this.cameraTrait.ask("jump");
     this.signs.hovered = -1;
     this.state = "";
     this.redraw();
@@ -57,6 +60,7 @@ class PosterSurface {
     this.ratio = fitCanvas(canvas, width, height);
     [camera.width, camera.height] = [canvas.width, canvas.height];
     this.measure();
+    this.cameraTrait.follow(this.home, this.home);
     camera.step(now);
     this.readColors();
     const context = canvas.getContext("2d");
@@ -226,14 +230,15 @@ class PosterSurface {
     Object.assign(canvas.dataset, {
       count: String(shared.data.count), tiles: String(this.tiles.tiles.size), painted: String(this.tiles.painted),
       settled: String(settled), view: `${camera.x} ${camera.y} ${camera.scale}`, selected: String(this.signs.selected),
-      headings: String(text.headings.length), labels: String(text.labels), details: String(text.details),
+      headings: String(text.headings.length), labels: String(text.labels), details: String(text.details), type: String(text.type),
     });
-    const state = [this.state, camera.x, camera.y, camera.scale, shared.pictures.revision].join();
+    const state = [this.state, camera.x, camera.y, camera.scale, shared.pictures.revision, text.type].join();
     if (settled && state !== this.drawnState) {
       this.drawnState = state;
       canvas.dataset.drawn = String(++this.draws);
     }
     if (!busy && this.times.length) this.reportTimes();
+    this.cameraTrait.tell(this.home);
     this.onDrawn();
     if (busy) this.redraw();
   }
@@ -266,6 +271,8 @@ class PosterSurface {
 
   close() {
     this.stopWatching();
+    this.stopWatchingType();
+    this.cameraTrait.close();
     this.redraw.cancel();
     this.tiles.clear();
   }

@@ -1,10 +1,12 @@
 /**
- * The texts of a poster: in sizes of the screen, so that they are read at every zoom, more of them from nearer.
+ * The texts of a poster: in sizes of the screen, so that they are read at every zoom, more of them from nearer. They grow with the
+ * font-size of the element that they are drawn in; lengths here are CSS pixels where that is `USUAL_TYPE`.
  *
  * A heading stays at the edge of the screen while its band goes beyond it. Where headings have no room of their own, as from
  * afar, those that would cover others are left out.
  */
 
+const USUAL_TYPE = 15;
 const HEADING_SIZES = [13, 22];
 const LABEL_SIZES = [11, 18];
 const HEADING_LIFT = 3;
@@ -27,11 +29,15 @@ class PosterText {
     /** Where headings are, in device pixels. @type {{band: number, box: number[]}[]} */
     this.headings = [];
     [this.labels, this.details] = [0, 0];
+    /** Font-size of the element, in CSS pixels. */
+    this.type = USUAL_TYPE;
+    /** Device pixels that a length of 1 takes. */
+    this.unit = 1;
   }
 
-  /** @param {number} size CSS pixels @param {number} weight */
+  /** @param {number} size @param {number} weight */
   font(size, weight) {
-    return `${weight} ${(size * this.ratio).toFixed(1)}px ${this.family}`;
+    return `${weight} ${(size * this.unit).toFixed(1)}px ${this.family}`;
   }
 
   /**
@@ -39,8 +45,11 @@ class PosterText {
    * @param {{ink: string, muted: string, paper: string}} colors @param {PosterPictures} pictures
    */
   draw(context, camera, ratio, colors, pictures) {
-    this.family ||= getComputedStyle(this.node).fontFamily;
-    [this.context, this.camera, this.ratio, this.colors] = [context, camera, ratio, colors];
+    const { fontFamily, fontSize } = getComputedStyle(this.node);
+    this.family ||= fontFamily;
+    this.type = parseFloat(fontSize);
+    this.unit = (ratio * this.type) / USUAL_TYPE;
+    [this.context, this.camera, this.colors] = [context, camera, colors];
     if (this.fitted.size > MOST_FITTED) this.fitted.clear();
     [this.headings, this.labels, this.details] = [[], 0, 0];
     context.textBaseline = "middle";
@@ -57,11 +66,11 @@ class PosterText {
 
   /**
    * A text as far as it fits, found once for all sizes.
-   * @param {string} text @param {number} size CSS pixels @param {number} weight @param {number} most device pixels
+   * @param {string} text @param {number} size @param {number} weight @param {number} most device pixels
    * @param {boolean} ends whether its end is kept and its middle left out, as names of layers end differently
    */
   fit(text, size, weight, most, ends = false) {
-    const pixels = size * this.ratio;
+    const pixels = size * this.unit;
     const whole = this.known(`${weight}|${text}`, () => ({ text, width: this.widthOf(text, weight) }));
     if (whole.width * pixels <= most) return { text, width: whole.width * pixels };
     const room = Math.floor((4 * most) / pixels) / 4;
@@ -106,21 +115,21 @@ class PosterText {
 
   /** @param {PosterBand} band @param {number} index */
   drawHeading(band, index) {
-    const { context, camera, ratio, colors } = this;
+    const { context, camera, unit, colors } = this;
     const box = this.onScreen(band.box);
     const room = band.room * camera.scale;
     if (!this.inSight([box[0], box[1], Math.max(box[2], room), box[3]])) return;
     const strip = this.data.heading * camera.scale;
-    const size = Math.min(HEADING_SIZES[1], Math.max(HEADING_SIZES[0], (0.82 * strip) / ratio));
-    const [edge, height] = [TEXT_EDGE * ratio, size * ratio * 1.25];
+    const size = Math.min(HEADING_SIZES[1], Math.max(HEADING_SIZES[0], (0.82 * strip) / unit));
+    const [edge, height] = [TEXT_EDGE * unit, size * unit * 1.25];
     const stuck = box[0] < edge || box[1] + strip < height;
     const left = Math.max(box[0], edge);
-    const lift = Math.min(HEADING_LIFT * ratio, Math.max(0, strip - height));
+    const lift = Math.min(HEADING_LIFT * unit, Math.max(0, strip - height));
     const top = Math.min(Math.max(box[1] + strip - height - lift, 0), box[1] + box[3] - height);
     const end = Math.min(box[0] + room, camera.width) - 2 * edge;
-    const title = this.fit(band.title, size, 700, Math.max(end - left, Math.min(box[2], 60 * ratio)), true);
+    const title = this.fit(band.title, size, 700, Math.max(end - left, Math.min(box[2], 60 * unit)), true);
     const rest = end - left - title.width - 1.5 * edge;
-    const subtitle = rest > 60 * ratio && band.subtitle ? this.fit(band.subtitle, 0.8 * size, 400, rest) : null;
+    const subtitle = rest > 60 * unit && band.subtitle ? this.fit(band.subtitle, 0.8 * size, 400, rest) : null;
     const shown = subtitle && subtitle.text === band.subtitle ? subtitle : null;
     const width = title.width + (shown ? shown.width + 1.5 * edge : 0);
     const taken = [left - edge / 2, top, width + edge, height];
@@ -149,17 +158,17 @@ class PosterText {
 
   /** What stands below blocks, in bands where it can be told apart. */
   drawLabels() {
-    const { context, ratio, colors, data } = this;
+    const { context, unit, colors, data } = this;
     const strip = data.label * this.camera.scale;
-    if (strip < LABEL_SIZES[0] * ratio) return;
-    const size = Math.min(LABEL_SIZES[1], Math.max(LABEL_SIZES[0], (0.72 * strip) / ratio));
+    if (strip < LABEL_SIZES[0] * unit) return;
+    const size = Math.min(LABEL_SIZES[1], Math.max(LABEL_SIZES[0], (0.72 * strip) / unit));
     const font = this.font(size, 500);
-    const line = Math.min(strip, 1.5 * size * ratio);
+    const line = Math.min(strip, 1.5 * size * unit);
     context.textAlign = "center";
     data.bands.forEach((band, i) => {
       if (!this.inSight(this.onScreen(band.box))) return;
       const labelled = data.blocksOf[i].filter(({ label }) => label);
-      const fitted = labelled.map(({ label, box }) => this.fit(label, size, 500, box[2] * this.camera.scale + 2 * ratio).text);
+      const fitted = labelled.map(({ label, box }) => this.fit(label, size, 500, box[2] * this.camera.scale + 2 * unit).text);
       if (fitted.some((text, k) => text !== labelled[k].label && text.length < LEAST_LETTERS)) return;
       context.font = font;
       context.fillStyle = colors.ink;
@@ -174,12 +183,12 @@ class PosterText {
 
   /** What is told of pictures that are seen from near. @param {PosterPictures} pictures */
   drawDetails(pictures) {
-    const { camera, data, ratio } = this;
+    const { camera, data, unit } = this;
     const tiles = data.within(...camera.toWorld(0, 0), ...camera.toWorld(camera.width, camera.height));
     for (const index of tiles) {
       const [x, y, width, height] = this.onScreen(data.box(index));
       const lines = pictures.lines.get(index);
-      if (width < DETAIL_FROM * ratio || !lines?.length) continue;
+      if (width < DETAIL_FROM * unit || !lines?.length) continue;
       // The label of a block may be out of sight below it.
       const told = data.blockOf(index).count > 1 ? [data.name(index), ...lines] : lines;
       this.drawLines(told.slice(0, MOST_DETAILS), [x, y, width, height]);
@@ -189,8 +198,8 @@ class PosterText {
 
   /** @param {string[]} lines @param {number[]} box of the picture */
   drawLines(lines, [x, y, width, height]) {
-    const { context, ratio, colors } = this;
-    const [edge, line] = [TEXT_EDGE * ratio, DETAIL_SIZE * ratio * 1.35];
+    const { context, unit, colors } = this;
+    const [edge, line] = [TEXT_EDGE * unit, DETAIL_SIZE * unit * 1.35];
     const font = this.font(DETAIL_SIZE, 400);
     const tall = lines.length * line + edge;
     const fitted = lines.map((text) => this.fit(text, DETAIL_SIZE, 400, width - 2 * edge));
@@ -206,6 +215,19 @@ class PosterText {
     const found = this.headings.find(({ box: [x, y, width, height] }) => px >= x && py >= y && px <= x + width && py <= y + height);
     return found ? found.band : -1;
   }
+}
+
+/**
+ * Call `onChange` when the font-size of an element becomes another one, for whatever reason.
+ * @param {HTMLElement} node @param {() => void} onChange
+ * @returns {() => void} stops it
+ */
+function watchType(node, onChange) {
+  const probe = element("div", "cnnviz-poster-em", { "aria-hidden": "true" });
+  node.append(probe);
+  const sizes = new ResizeObserver(onChange);
+  sizes.observe(probe);
+  return () => sizes.disconnect();
 }
 
 /** @param {number[]} a @param {number[]} b left, top, width and height */

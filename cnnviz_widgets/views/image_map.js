@@ -231,6 +231,12 @@ class MapView {
     this.surface.redraw();
   }
 
+  /** To where the trait `camera` says. */
+  moveCamera() {
+    this.surface.cameraTrait.ask("fly");
+    this.surface.redraw();
+  }
+
   showHint() {
     clearTimeout(this.hintTimer);
     this.hint.classList.add("cnnviz-map-hinting");
@@ -300,6 +306,7 @@ class MapState {
   receive(message, buffers) {
     if (message.type === "page") this.pages.receive(message, buffers);
     if (message.type === "fly") this.views.forEach((view) => view.fly(message.index));
+    if (message.type === "camera") this.views.forEach((view) => view.moveCamera());
     if (message.type === "large") {
       this.large.receive(message, buffers);
       this.views.forEach((view) => view.tip.image === message.index && view.tip.enlarge());

@@ -3,7 +3,7 @@
 ::
 
     points (n, 2), labels, thumbnails -> ImageMap.show(...) -> a map to pan and zoom; selected: index, chosen: indices
-        any time after: move(points)    fly_to(index)    morph = 0 .. 1    choose(indices)    sew(seams)
+        any time after: move(points)    fly_to(index)    move_camera(camera)    morph = 0 .. 1    choose(indices)    sew(seams)
 
 Messages from the browser:
 
@@ -17,7 +17,7 @@ Messages to the browser:
 
 - ``{"type": "page", "version", "level", "number"}`` with buffer JPEG, empty where there is none.
 - ``{"type": "large", "version", "index"}`` with buffer JPEG or PNG, empty where there is none.
-- ``{"type": "fly", "index"}``.
+- ``{"type": "fly", "index"}``, and ``{"type": "camera"}`` of `PlaneView`.
 
 Positions, labels and the selection are traits; thumbnails are messages, so that none travels before it is seen, and none
 twice: a page that is opened again asks for what it needs. What does not bear the present version is ignored.
@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import traitlets
 
-from cnnviz_widgets.views._base import ROOM, View, joined
+from cnnviz_widgets.views._base import ROOM, joined
 from cnnviz_widgets.views._map_arguments import (
     Atlas,
     Color,
@@ -46,13 +46,14 @@ from cnnviz_widgets.views._map_arguments import (
 )
 from cnnviz_widgets.views._map_errands import Errands
 from cnnviz_widgets.views._map_recording import map_recording
+from cnnviz_widgets.views._plane import PlaneView, checked_camera
 from cnnviz_widgets.views._recording import Recording
 from cnnviz_widgets.views.atlas import Thumbnail, ThumbnailAtlas, hilbert_order
 
 _LOG = logging.getLogger(__name__)
 
 
-class ImageMap(View):
+class ImageMap(PlaneView):
     """Images at 2D positions: coloured points from afar, the images themselves from near.
 
     Parameters
@@ -99,6 +100,8 @@ class ImageMap(View):
         -1 for none; what is beyond the last image becomes -1.
     chosen : bytes
         int32 (k,): the images chosen together by lasso, rectangle or `choose`; see `chosen_indices`.
+    camera : list of float
+        Where one looks, see `PlaneView`.
     height : int
         Of the map in CSS pixels.
 
@@ -178,6 +181,7 @@ class ImageMap(View):
         colors: Mapping[str, Color] | np.ndarray | None = None,
         selected: int = -1,
         chosen: Iterable[int] = (),
+        camera: Sequence[float] = (),
         caption: str = "",
     ) -> None:
         """Show other images, all at once; nothing is filtered then.
@@ -210,11 +214,13 @@ class ImageMap(View):
             Index of the selected image, -1 for none.
         chosen : iterable of int
             Images that are chosen together from the beginning.
+        camera : sequence of float
+            Where one looks from the beginning, as `PlaneView` tells it; by default at all of them.
 
         Raises
         ------
         ValueError
-            If a shape, a length, a colour or the index does not fit.
+            If a shape, a length, a colour, the camera or the index does not fit.
         """
         places = checked_points(points, "points")
         count = len(places)
@@ -240,6 +246,7 @@ class ImageMap(View):
             "palette": packed_palette(colors, None if values is not None else names),
             "hidden": [],
             "chosen": packed_choice(chosen, count),
+            "camera": checked_camera(camera),
             "caption": str(caption),
         }
         with self._lock:

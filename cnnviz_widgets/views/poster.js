@@ -208,6 +208,12 @@ class PosterView {
     else await this.root.requestFullscreen?.().catch(() => {});
   }
 
+  /** To where the trait `camera` says. */
+  moveCamera() {
+    this.surface.cameraTrait.ask("fly");
+    this.surface.redraw();
+  }
+
   showHint() {
     clearTimeout(this.hintTimer);
     this.hint.classList.add("cnnviz-poster-hinting");
@@ -239,7 +245,8 @@ class PosterState {
     this.onMessage = (message, buffers) => this.receive(message, buffers);
     model.on("msg:custom", this.onMessage);
     this.stops = [
-      watch(model, ["version", "boxes", "bands", "blocks", "strips", "tile_keys", "tile_labels", "sides", "revisions", "coarse"], () => this.sync()),
+      watch(model, ["version", "boxes", "bands", "blocks", "strips", "tile_keys", "tile_labels", "tile_names", "sides", "revisions",
+        "coarse"], () => this.sync()),
       watch(model, ["caption", "height"], () => this.views.forEach((view) => view.showTexts())),
       watch(model, ["selected"], () => this.views.forEach((view) => view.showSelected(true))),
     ];
@@ -293,6 +300,7 @@ class PosterState {
   receive(message, buffers) {
     if (message.type === "pictures") this.pictures.receive(message, buffers);
     if (message.type === "fly") this.views.forEach((view) => view.fly(message.index));
+    if (message.type === "camera") this.views.forEach((view) => view.moveCamera());
   }
 
   close() {

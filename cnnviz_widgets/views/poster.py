@@ -3,7 +3,7 @@
 ::
 
     PosterBand(title, subtitle, tiles), ... -> Poster.show(bands) -> a sheet; selected: index, selected_key
-        any time after: update(tile, ...)    fly_to(key)
+        any time after: update(tile, ...)    fly_to(key)    move_camera(camera)
 
 Messages from the browser:
 
@@ -16,7 +16,7 @@ Messages to the browser:
 
 - ``{"type": "pictures", "version", "tiles": [[index, level, revision, lines, finest], ...]}`` with a buffer for each, empty
   where there is no picture; `finest` says that no other level has more of it.
-- ``{"type": "fly", "index"}``.
+- ``{"type": "fly", "index"}``, and ``{"type": "camera"}`` of `PlaneView`.
 
 What stands where, the texts and the revisions of the pictures are traits; pictures are messages in answer to questions, so
 that none travels before it is seen, and an atlas that grows faster than a page can show floods nobody. A page that is opened
@@ -32,8 +32,9 @@ from typing import Any
 import numpy as np
 import traitlets
 
-from cnnviz_widgets.views._base import ROOM, View, joined
+from cnnviz_widgets.views._base import ROOM, joined
 from cnnviz_widgets.views._map_errands import Errands
+from cnnviz_widgets.views._plane import PlaneView
 from cnnviz_widgets.views._poster_layout import Block, poster_layout
 from cnnviz_widgets.views._poster_pictures import SIDES, PosterPictures, PosterTile
 from cnnviz_widgets.views._poster_recording import poster_recording
@@ -67,7 +68,7 @@ class PosterBand:
     subtitle: str = ""
 
 
-class Poster(View):
+class Poster(PlaneView):
     """Bands of pictures on one sheet, the first on top; names from afar, pictures and what is told of them from near.
 
     Parameters
@@ -87,7 +88,7 @@ class Poster(View):
         ``label``, ``box``, ``first`` and ``count``: one tile, or several of one group.
     strips : list of float
         Height of a band's heading and of a block's label in the world.
-    tile_keys, tile_labels : list of str
+    tile_keys, tile_labels, tile_names : list of str
         Per tile.
     sides : list of int
         Longer sides in which the page may ask for pictures.
@@ -99,6 +100,8 @@ class Poster(View):
         Index of a tile, -1 for none; what is beyond the last one becomes -1.
     caption : str
         Such as how far the pictures are.
+    camera : list of float
+        Where one looks, see `PlaneView`. A place that was set while there was nothing to see holds for the first bands that come.
     height : int
         Of the sheet in CSS pixels.
 
@@ -138,6 +141,7 @@ class Poster(View):
     strips = traitlets.List(traitlets.Float(), [0.0, 0.0]).tag(sync=True)
     tile_keys = traitlets.List(traitlets.Unicode()).tag(sync=True)
     tile_labels = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    tile_names = traitlets.List(traitlets.Unicode()).tag(sync=True)
     sides = traitlets.List(traitlets.Int(min=8), list(SIDES)).tag(sync=True)
     revisions = traitlets.Bytes().tag(sync=True, echo_update=False)
     coarse = traitlets.Bytes().tag(sync=True, echo_update=False)
@@ -202,8 +206,10 @@ class Poster(View):
                 version=self.version + 1,
                 tile_keys=list(places),
                 tile_labels=[str(tile.label) for tile in tiles],
+                tile_names=[str(tile.name) for tile in tiles],
                 revisions=pictures.revisions,
                 coarse=b"",
+                camera=[] if self.bands else self.camera,
                 selected=places.get(selected, -1),
                 caption=str(caption),
                 **state,
@@ -212,8 +218,8 @@ class Poster(View):
     def update(self, *tiles: PosterTile, caption: str | None = None) -> None:
         """Replace pictures and lines while the rest stays: coarse ones by refined ones, placeholders by pictures.
 
-        Size, label and group of a tile stay those that `show` was given. One call with many tiles costs the browser less than
-        many calls.
+        Size, label, name and group of a tile stay those that `show` was given. One call with many tiles costs the browser less
+        than many calls.
 
         Parameters
         ----------

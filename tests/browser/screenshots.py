@@ -42,9 +42,9 @@ def filters(notebook: Notebook) -> Locator:
 
 
 def activations(notebook: Notebook) -> Locator:
-    """A cat in an early layer, with a channel that sees its eyes and whiskers."""
+    """A cat in an early layer, with a channel that sees its eyes and whiskers, and where it speaks for its class."""
     show(notebook, "panel = cnn.ActivationPanel(net, selection=selection); panel")
-    notebook.python("", "selection.unit = net['bn1'][6]")
+    notebook.python("", "selection.unit = net['bn1'][6]; panel.wait(); panel.why.method.value = 'grad_cam'")
     return drawn(notebook)
 
 
@@ -135,6 +135,21 @@ def unit_card(notebook: Notebook) -> Locator:
     return drawn(notebook)
 
 
+def compare(notebook: Notebook) -> Locator:
+    """The same class climbed in two networks."""
+    cell = """
+    names = ("Lite0", "Lite1")
+    panel = cnn.ComparePanel(net, cnn.load("efficientnet_lite1"), names=names, selection=selection)
+    panel
+    """
+    show(notebook, cell)
+    notebook.python("", "selection.unit = net.unit('flamingo'); panel.mode.value = 'maximization'; panel.wait()")
+    notebook.python("", "panel.climbs.steps.value = 256; panel.climbs.press()")
+    for lane in notebook.locator(".cnnviz-verdict:visible").all():
+        expect(lane).to_contain_text("Step 256 of 256", timeout=PATIENCE)
+    return drawn(notebook)
+
+
 def explorer(notebook: Notebook) -> Locator:
     """Feature maps at the left, the card of the chosen channel at the right."""
     show(notebook, COLLECTION, "panel = cnn.Explorer(net, index=index); panel")
@@ -186,6 +201,7 @@ SCENES: dict[str, Callable[[Notebook], Locator]] = {
         embedding,
         all_layers,
         unit_card,
+        compare,
         explorer,
         recipes,
         natural,

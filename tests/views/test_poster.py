@@ -13,6 +13,7 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from cnnviz_widgets.views import Poster, PosterBand, PosterTile
+from cnnviz_widgets.views._base import joined
 from cnnviz_widgets.views._poster_pictures import SIDES
 from tests.views.harness import Shown
 
@@ -421,3 +422,47 @@ def test_names_are_read_at_every_zoom_and_more_is_told_from_near(hang) -> None:
     assert int(shown.data(CANVAS, "labels")) >= 1
     assert int(shown.data(CANVAS, "details")) >= 1
     assert int(shown.data(CANVAS, "headings")) >= 1
+
+
+def letters(shown: Hung, left: float, top: float, width: float, height: float) -> int:
+    """Rows of a part of the canvas in which there is ink."""
+    part = shown.pixels(CANVAS)[round(top) : round(top + height), round(left) : round(left + width)].astype(int)
+    return int(((part[..., 3] > 128) & (part[..., :3].max(axis=-1) < 110)).any(axis=1).sum())
+
+
+@pytest.mark.browser
+def test_names_grow_with_the_type_of_the_panel_around(hang) -> None:
+    view = Poster(height=420)
+    tiles = [tile(key, label="HXH", lines=("HHH",)) for key in ("fc:0", "fc:1")]
+    view.show([PosterBand("HHHH", tiles)])
+    shown = hang(view).settle()
+    x, y, width, height = shown.box(0)
+    frame = shown.locator(CANVAS).bounding_box()
+    places = [(0, 0, frame["width"], y), (x, y + height + 1, width, frame["height"] - y - height - 1)]
+    usual = [letters(shown, *place) for place in places]
+    assert min(usual) >= 8
+    drawn = int(shown.data(CANVAS, "drawn"))
+    shown.page.add_style_tag(content=joined("panel.css"))
+    shown.page.evaluate("() => document.body.classList.add('cnnviz-large')")
+    shown.wait("document.querySelector(argument).dataset.type === '23'", CANVAS)
+    shown.settle()
+    assert shown.box(0) == (x, y, width, height)
+    assert [letters(shown, *place) for place in places] == pytest.approx([23 / 15 * size for size in usual], abs=1.6)
+    assert int(shown.data(CANVAS, "drawn")) > drawn
+    shown.page.evaluate("() => document.body.classList.remove('cnnviz-large')")
+    shown.wait("document.querySelector(argument).dataset.type === '15'", CANVAS)
+    assert [letters(shown, *place) for place in places] == usual
+
+
+@pytest.mark.browser
+def test_what_is_told_from_near_grows_too(hang) -> None:
+    view = Poster(height=760)
+    view.show([PosterBand("a", [tile("fc:0", lines=("HHHH",))])])
+    shown = hang(view).settle()
+    x, y, width, height = shown.box(0)
+    place = (x, y + 0.6 * height, width, 0.4 * height)
+    usual = letters(shown, *place)
+    assert usual >= 8
+    shown.locator(VIEWPORT).evaluate("(node) => { node.style.fontSize = '24px'; }")
+    shown.wait("document.querySelector(argument).dataset.type === '24'", CANVAS)
+    assert letters(shown, *place) == pytest.approx(1.6 * usual, abs=1.6)

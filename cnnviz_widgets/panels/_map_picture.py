@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,27 @@ _GLIDE = 0.15
 """Seconds between two states of a map that unfolds."""
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What somebody did to a map, to be done to it again.
+
+    Attributes
+    ----------
+    chosen
+        Ids of the images chosen together; None leaves the choice as it is.
+    hidden
+        Labels that are filtered out; those that the map does not tell are passed over.
+    morph, camera, look
+        As `ImageMap` has them. Without a grid there is no way to it.
+    """
+
+    chosen: tuple[str, ...] | None = ()
+    hidden: tuple[str, ...] = ()
+    morph: float = 0.0
+    camera: tuple[float, ...] = ()
+    look: str = "auto"
+
+
 class MapPicture:
     """The view, and what it shows; any thread may call."""
 
@@ -42,6 +64,8 @@ class MapPicture:
         self._placed: tuple[Map | None, Guest | None, Any] = (None, None, None)
         self.mapped: Mapped | None = None
         self.guest: Guest | None = None
+        self.awaited: Standing | None = None
+        """What is to be done to the next map that is drawn; see `resume`."""
 
     def blank(self) -> None:
         """Show nothing."""
@@ -138,6 +162,7 @@ class MapPicture:
             thumbnails=self._atlas,
             selected=selected,
             chosen=[row for row in kept if row < len(mapped.rows)],
+            camera=self.view.camera if same else (),
             caption=caption,
         )
         if guest is not None and not same and selected == len(mapped.rows):
@@ -152,6 +177,31 @@ class MapPicture:
                 self.view.assign(grid=b"", seams=b"", morph=0.0, caption=caption)
             self.view.move(_upwards(self._with_guest(state, self.guest, False)), _GLIDE)
             return True
+
+    def standing(self) -> Standing:
+        """What was done to the map, or is about to be."""
+        with self._lock:
+            if self.awaited is not None:
+                return self.awaited
+            view = self.view
+            hidden = tuple(view.label_names[code] for code in view.hidden if code < len(view.label_names))
+            return Standing(tuple(self.chosen()), hidden, view.morph, tuple(view.camera), view.look)
+
+    def resume(self, standing: Standing) -> None:
+        """Do to the map that is shown what was done to one before."""
+        with self._lock:
+            if self.awaited is standing:
+                self.awaited = None
+            view, rows = self.view, self.mapped.rows if self.mapped is not None else {}
+            codes = {label: code for code, label in enumerate(view.label_names)}
+            view.assign(
+                hidden=[codes[label] for label in standing.hidden if label in codes],
+                morph=standing.morph if view.grid else 0.0,
+                look=standing.look,
+            )
+            if standing.chosen is not None:
+                view.choose(rows[id] for id in standing.chosen if id in rows)
+            view.move_camera(standing.camera)
 
     def fly(self, mapped: Mapped, image: Any) -> None:
         """Select an image, an id or the guest's own, and bring it before the eyes."""

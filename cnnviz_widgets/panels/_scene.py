@@ -5,7 +5,7 @@
     {"cnnviz_scene": 1, "panel": "ActivationPanel", "network": "...",
      "selection": {"layer": "conv1", "unit": ["conv1", 17, null], "image": "cat.jpg"},
      "controls": {"scale": "layer", "why.method": "occlusion", ...}, "values": {"recipe": {...}}, "parts": {...},
-     "left_out": ["..."]}
+     "rows": ["dog.jpg", ...], "left_out": ["..."]}
 
 Nothing here knows a panel by name. Its controls are found by walking what it holds, and are called by their way there, such as
 ``editor.rivals`` or ``numbers[steps]``. Values are numbers, texts and registered classes; nothing is evaluated or imported.
@@ -20,19 +20,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from cnnviz_widgets.engine.errors import near
+from cnnviz_widgets.engine.image_set import ImageSet
 from cnnviz_widgets.engine.knobs import Family
 from cnnviz_widgets.engine.layers import Layer, Unit
 from cnnviz_widgets.engine.objectives import Objective
 from cnnviz_widgets.engine.recipes import Recipe
 
+from ._map_picture import MapPicture
+from ._neighbor_rows import is_id
 from ._scene_controls import Found, control_data, found_in, set_control
-from ._scene_parts import finish, kept, prepare, recipe_data, recipe_of, unit_data, unit_of
+from ._scene_parts import check_id, finish, ids_of, kept, omitted, prepare, recipe_data, recipe_of, unit_data, unit_of
 
 VERSION = 1
 _OWN_LAYER = "_layer"
 """Where a panel that begins at a layer of its own keeps the one that was chosen instead."""
 _LOADED = "_loaded"
 """Where a panel keeps an objective that comes from a saved picture, not from its controls."""
+_ROWS = "_pinned"
+"""Where a panel keeps the images whose rows stay, ids or images of one's own; None: it chooses them itself."""
 
 
 class SceneError(ValueError):
@@ -50,6 +55,8 @@ class _Asked:
     controls: Mapping[str, Any]
     values: Mapping[str, Any]
     parts: Mapping[str, Any]
+    rows: tuple[list[str] | None, ...]
+    """Ids, or None, where the scene tells of rows; empty where it does not."""
 
 
 def scene_of(panel: Any) -> dict[str, Any]:
@@ -68,6 +75,7 @@ def scene_of(panel: Any) -> dict[str, Any]:
         left_out.append(
             "The image is one of your own, not of the collection; the scene will be shown with another one."
         )
+    left_out += [told for part in found.parts.values() for told in omitted(part)]
     scene: dict[str, Any] = {
         "cnnviz_scene": VERSION,
         "panel": type(panel).__name__,
@@ -84,6 +92,11 @@ def scene_of(panel: Any) -> dict[str, Any]:
     if hasattr(panel, _LOADED):
         loaded = getattr(panel, _LOADED)
         scene["objective"] = None if loaded is None else loaded.to_data()
+    if hasattr(panel, _ROWS):
+        rows = getattr(panel, _ROWS)
+        scene["rows"] = None if rows is None else _of_collection(rows, selection.images)
+        if own_rows := 0 if rows is None else len(rows) - len(scene["rows"]):
+            left_out.append(f"Rows of images of your own are not in the scene: {own_rows}.")
     return scene
 
 
@@ -109,15 +122,37 @@ def restore_all(panels: Mapping[str, Any], scenes: Mapping[str, Any]) -> None:
     if unknown := sorted(set(scenes) - set(panels)):
         raise SceneError(f"no panel {unknown[0]!r}{near(unknown[0], panels)} there are {', '.join(panels)}")
     asked = {name: _read(panels[name], data) for name, data in scenes.items()}
-    before = {name: scene_of(panels[name]) for name in scenes}
+    before = [_Before(panels[name]) for name in scenes]
     try:
         for name, one in asked.items():
             _show(panels[name], one)
     except (ValueError, KeyError, IndexError, TypeError) as error:
-        for name, data in before.items():
-            with contextlib.suppress(Exception):  # what went wrong first is what is told
-                _show(panels[name], _read(panels[name], data))
+        for one_before in before:
+            one_before.show()
         raise SceneError(str(error)) from error
+
+
+class _Before:
+    """A panel as it is now, with what no scene tells: images of one's own, and a large choice on a map."""
+
+    def __init__(self, panel: Any) -> None:
+        self._panel = panel
+        self._scene, self._image, self._rows = scene_of(panel), panel.selection.image, getattr(panel, _ROWS, None)
+        parts = found_in(panel).parts.values()
+        self._maps = [(part, part.standing()) for part in parts if isinstance(part, MapPicture)]
+
+    def show(self) -> None:
+        """Show it again as far as that is possible: what went wrong first is what is told."""
+        panel = self._panel
+        with contextlib.suppress(Exception):
+            _show(panel, _read(panel, self._scene))
+        if hasattr(panel, _ROWS):
+            setattr(panel, _ROWS, self._rows)
+        if panel.selection.image is not self._image:
+            panel.selection.image = self._image
+        for part, standing in self._maps:
+            part.awaited = standing
+        panel.refresh()
 
 
 # reading
@@ -143,16 +178,27 @@ def _read(panel: Any, data: Any) -> _Asked:
         values = {name: _value_of(panel, name, value) for name, value in _mapping(data, "values").items()}
     except (KeyError, IndexError, ValueError, TypeError) as error:
         raise SceneError(f"the scene does not fit {network.name}: {error}") from error
-    image, ids = selected.get("image"), panel.selection.images.ids
-    if image is not None and image not in ids:
-        raise SceneError(f"no image {image!r}{near(str(image), ids[:10_000])} the collection has {len(ids):,}")
+    image, images = selected.get("image"), panel.selection.images
+    try:
+        if image is not None:
+            check_id(image, images)
+        rows = _rows_of(data, images) if hasattr(panel, _ROWS) else ()
+    except ValueError as error:
+        raise SceneError(str(error)) from error
     controls, parts = _mapping(data, "controls"), _mapping(data, "parts")
     there = found_in(panel)
     for path in [*controls, *parts]:
         # others may come with the recipe, or with a part of the panel that is made when it is asked for
         if path.isidentifier() and path not in there.controls and path not in there.parts:
             raise _unknown(path, there)
-    return _Asked(unit, image, layer, objective, controls, values, parts)
+    return _Asked(unit, image, layer, objective, controls, values, parts, rows)
+
+
+def _rows_of(data: Mapping[str, Any], images: ImageSet) -> tuple[list[str] | None, ...]:
+    if "rows" not in data:
+        return ()
+    told = data["rows"]
+    return (None if told is None else ids_of(told, "the rows that stay", images),)
 
 
 def _mapping(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -172,9 +218,9 @@ def _unknown(path: str, there: Found) -> SceneError:
 def _show(panel: Any, asked: _Asked) -> None:
     _select(panel, asked)
     _set_values(panel, asked)
-    network, there = panel.selection.network, found_in(panel)
+    there = found_in(panel)
     for path, data in asked.parts.items():
-        prepare(there.parts.get(path), data, network)
+        prepare(there.parts.get(path), data, panel.selection)
     there = found_in(panel)
     for path, value in asked.controls.items():
         if path not in there.controls:
@@ -188,7 +234,7 @@ def _show(panel: Any, asked: _Asked) -> None:
     for path, data in asked.parts.items():
         if path not in there.parts:
             raise _unknown(path, there)
-        finish(there.parts[path], data, network)
+        finish(there.parts[path], data, panel.selection)
     _set_values(panel, asked)
     _select(panel, asked)
     if hasattr(panel, _OWN_LAYER):
@@ -196,7 +242,22 @@ def _show(panel: Any, asked: _Asked) -> None:
     if hasattr(panel, _LOADED):
         setattr(panel, _LOADED, asked.objective)
         panel._told_loaded = "" if asked.objective is None else f"The scene's objective: {asked.objective}."
+    for rows in asked.rows:
+        _keep_rows(panel, rows)
     panel.refresh()
+
+
+def _keep_rows(panel: Any, ids: list[str] | None) -> None:
+    """Let rows stay; those of images of one's own, of which a scene tells nothing, stay as they are."""
+    now, images = getattr(panel, _ROWS), panel.selection.images
+    if ids is None or now is None:
+        setattr(panel, _ROWS, ids)
+    elif _of_collection(now, images) != ids:
+        setattr(panel, _ROWS, [*ids, *(one for one in now if not is_id(one, images))])
+
+
+def _of_collection(rows: list[Any], images: ImageSet) -> list[str]:
+    return [one for one in rows if is_id(one, images)]
 
 
 def _select(panel: Any, asked: _Asked) -> None:

@@ -17,7 +17,7 @@ from traitlets import TraitError
 
 from ._controls import ChoiceControls, put
 from ._recipe_controls import RecipeControls
-from ._scene_parts import driven
+from ._scene_parts import driven, is_kept
 from ._selection import Selection
 
 FOLLOWING = frozenset({"channel", "neuron", "label", "image"})
@@ -53,6 +53,9 @@ def found_in(panel: Any) -> Found:
             if _is_control(value) and id(value) in inside:
                 seen.add(id(value))
                 found.controls[name] = value
+            elif isinstance(value, widgets.Widget) and is_kept(value):
+                seen.add(id(value))
+                found.parts[name] = value
             elif _leads_on(value, panel):
                 seen.add(id(value))
                 waiting.append((name, value))

@@ -14,6 +14,7 @@ from cnnviz_widgets.engine.layers import Layer, Unit
 from cnnviz_widgets.engine.network import Network
 from cnnviz_widgets.engine.progress import Progress
 from cnnviz_widgets.engine.projections import PCA, Map, Projection
+from cnnviz_widgets.views.standalone import Part
 
 from ._base import Panel, beside, fill_tree, layer_tree
 from ._code import index_code
@@ -24,16 +25,20 @@ from ._map_export import ROOM, SIDE, MapExport
 from ._map_guest import Visitor
 from ._map_making import Made, MapMaker, Mapped
 from ._map_methods import RunBar, described, methods, projection_code, reported, titled
-from ._map_picture import MapPicture
+from ._map_picture import MapPicture, Standing
 from ._map_search import Searching
 from ._map_sheet import ChosenSheet
 from ._map_telling import Telling
-from ._page import page_of
+from ._page import part_of, units_beside
 from ._selection import Selection
 from ._uploading import Uploading
 
 if TYPE_CHECKING:
     from cnnviz_widgets.figures import Figure
+
+
+PAGE_UNITS = 4
+"""Units that a page offers where they colour the map: each holds it anew."""
 
 
 class EmbeddingPanel(Panel):
@@ -71,6 +76,7 @@ class EmbeddingPanel(Panel):
     """
 
     title = "Embedding"
+    page_holds = "the map, to zoom and to point at; coloured by a unit, with three others of its layer to choose among"
 
     def __init__(
         self,
@@ -167,8 +173,10 @@ class EmbeddingPanel(Panel):
     def _drawing(self) -> Callable[[], None]:
         index, network, (layer, remark) = self.selection.index, self.network, self.shown_layer()
         projection, colors, seams = self.projection, self.coloring.asked(), self.seams.value
+        # read here: a drawing that was asked for before a scene was set does not show its map yet
+        awaited = self.picture.awaited
         self.builder.show()
-        return lambda: self._draw(index, network, layer, remark, projection, colors, seams)
+        return lambda: self._draw(index, network, layer, remark, projection, colors, seams, awaited)
 
     def _draw(
         self,
@@ -179,6 +187,7 @@ class EmbeddingPanel(Panel):
         projection: Projection,
         colors: Asked,
         seams: bool,
+        awaited: Standing | None,
     ) -> None:
         if self.tree.selected != self.layer.name and self.layer.name in network.layers:
             self.tree.selected = self.layer.name
@@ -202,6 +211,8 @@ class EmbeddingPanel(Panel):
         self.map = made.map if isinstance(made, Made) else made
         look = self.coloring.look(mapped, made, colors)
         self.picture.show(mapped, made, look, guest, self.selection.image, caption, seams=seams)
+        if awaited is not None:
+            self.picture.resume(awaited)
         self.sheet.tell()
         self.telling.tell()
         sewn = SEAMS if seams and isinstance(made, Made) else ""
@@ -256,7 +267,13 @@ class EmbeddingPanel(Panel):
         return Path(path)
 
     def _page(self, units: Sequence[Unit] = ()) -> str:
-        return page_of(self, units, ROOM) if len(units) > 1 else self._taking.page()
+        return super()._page(units) if units else self._taking.page()
+
+    def _page_part(self, units: Sequence[Unit]) -> Part:
+        return part_of(self, units, ROOM)
+
+    def _page_units(self) -> list[Unit]:
+        return units_beside(self.selection.unit, PAGE_UNITS) if self.coloring.menu.value == UNIT else []
 
     def _products(self) -> dict[str, Product]:
         return {**super()._products(), "poster": self._taking.product}

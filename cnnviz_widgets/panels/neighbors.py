@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 
 from cnnviz_widgets.engine.index import ActivationIndex, Neighbors
-from cnnviz_widgets.engine.layers import Layer
+from cnnviz_widgets.engine.layers import Layer, Unit
 from cnnviz_widgets.engine.network import Network
 from cnnviz_widgets.views import PictureTable
 from cnnviz_widgets.views.picture_table import LIMIT
@@ -65,6 +65,7 @@ class NeighborsPanel(Panel):
     """
 
     title = "Nearest neighbours"
+    page_holds = "the rows as they are"
 
     def __init__(
         self,
@@ -267,6 +268,9 @@ class NeighborsPanel(Panel):
             self.builder.close()
             self._uploading.close()
         super().close()
+
+    def _page_units(self) -> list[Unit]:
+        return []
 
     def figure(self) -> Figure:
         """Queries in the first column, the nearest images right of them."""

@@ -15,10 +15,19 @@ import torch
 from PIL import Image
 
 import cnnviz_widgets as cnn
-from cnnviz_widgets import ActivationPanel, EmbeddingPanel, MaximizationPanel, Network, Selection
+from cnnviz_widgets import (
+    ActivationPanel,
+    AtlasPanel,
+    EmbeddingPanel,
+    MaximizationPanel,
+    NeighborsPanel,
+    Network,
+    Selection,
+)
 from cnnviz_widgets import regularizers as reg
-from cnnviz_widgets.panels import Panel
+from cnnviz_widgets.panels import Panel, _scene_parts
 from cnnviz_widgets.panels._base import _descendants
+from cnnviz_widgets.panels._map_picture import MapPicture, Standing
 from cnnviz_widgets.panels._scene import SceneError, restore_all, scene_of
 from cnnviz_widgets.panels._scene_controls import ERRANDS, FOLLOWING, found_in, set_control
 from cnnviz_widgets.panels._scene_parts import driven
@@ -383,6 +392,286 @@ def test_panels_on_one_selection_take_their_scenes_together_or_not_at_all(keep: 
     assert selection.unit == net.main_layers[0][0]
     with pytest.raises(SceneError, match="no panel 'filters'"):
         restore_all(panels, {"filters": scenes["activations"]})
+
+
+LABELLED = ("dark", "light", "striped")
+
+
+def mapped(keep: Keep, network: Network) -> Any:
+    """A map of twelve images of three labels."""
+    images = cnn.ImageSet.from_arrays(pictures(network, 12), [LABELLED[n % 3] for n in range(12)])
+    return keep(EmbeddingPanel(network, cnn.ActivationIndex.build(network, images, k=2)))
+
+
+def test_a_map_comes_back_as_it_was_left(keep: Keep) -> None:
+    net = grey()
+    made = mapped(keep, net)
+    before = through_json(made.scene())
+    made.view.choose([1, 4, 9])
+    made.view.morph, made.view.look = 0.75, "points"
+    made.view.hidden = [made.view.label_names.index("light")]
+    made.view.camera = [0.25, 0.5, 2.5]
+    scene = through_json(made.scene())
+    assert scene["parts"]["picture"] == {
+        "chosen": ["1", "4", "9"], "hidden": ["light"], "morph": 0.75, "camera": [0.25, 0.5, 2.5], "look": "points",
+    }  # fmt: skip
+    assert scene["left_out"] == []
+    made.show_scene(before)
+    made.wait()
+    assert (made.view.chosen_indices.tolist(), made.view.hidden, made.view.morph) == ([], [], 0.0)
+    assert (made.view.camera, made.view.look) == ([], "auto")
+    fresh = EmbeddingPanel(net, made.selection.index)
+    fresh.show_scene(scene)
+    for one in (made, keep(fresh)):
+        one.show_scene(scene)
+        one.wait()
+        assert one.chosen.ids == ("1", "4", "9")
+        assert one.view.hidden == [one.view.label_names.index("light")]
+        assert (one.view.morph, one.view.camera, one.view.look) == (0.75, [0.25, 0.5, 2.5], "points")
+        assert through_json(one.scene()) == scene
+    assert "Show the 3 chosen" in fresh.sheet.button.description
+
+
+def test_the_page_is_told_where_to_look_after_it_has_the_map(keep: Keep) -> None:
+    made = mapped(keep, grey())
+    scene = through_json(made.scene())
+    scene["parts"]["picture"].update(camera=[0.5, 0.5, 1], morph=1)
+    told: list[str] = []
+    send = made.view._send
+    made.view._send = lambda message, buffers=None: (
+        told.append(str(message.get("content", {}).get("type", [*message.get("state", {})]))),
+        send(message, buffers),
+    )
+    made.coloring.menu.value = made.coloring.menu.options[-1]
+    made.wait()
+    told.clear()
+    made.show_scene(scene)
+    made.wait()
+    assert told[-1] == "camera"
+    assert any("version" in one for one in told[:-1])
+    assert made.view.camera == [0.5, 0.5, 1.0]
+
+
+def test_a_map_that_is_drawn_later_is_resumed_then(keep: Keep) -> None:
+    net = grey()
+    made = mapped(keep, net)
+    scene = through_json(made.scene())
+    scene["parts"]["picture"].update(chosen=["2"], morph=0.5, camera=[0.1, 0.2, 3])
+    index = made.selection.index
+    waiting = keep(EmbeddingPanel(net, images=index.images))
+    waiting.show_scene(scene)
+    waiting.wait()
+    assert through_json(waiting.scene())["parts"]["picture"] == scene["parts"]["picture"]
+    waiting.selection.index = index
+    waiting.wait()
+    assert (waiting.chosen.ids, waiting.view.morph, waiting.view.camera) == (("2",), 0.5, [0.1, 0.2, 3.0])
+    waiting.view.choose([])
+    waiting.refresh()
+    waiting.wait()
+    assert len(waiting.chosen) == 0
+
+
+def test_a_choice_that_is_too_large_is_left_out_and_stays(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_scene_parts, "MOST", 3)
+    made = mapped(keep, grey())
+    made.view.choose(range(4))
+    scene = through_json(made.scene())
+    assert scene["parts"]["picture"]["chosen"] is None
+    assert scene["left_out"] == ["The 4 images chosen together on the map are not in the scene, which keeps up to 3."]
+    made.view.choose([7])
+    made.show_scene(scene)
+    made.wait()
+    assert made.chosen.ids == ("7",)
+
+
+def test_a_large_choice_is_there_after_scenes_that_failed(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_scene_parts, "MOST", 3)
+    made = mapped(keep, grey())
+    other = keep(ActivationPanel(made.network, selection=made.selection))
+    scenes = {"map": through_json(made.scene()), "activations": through_json(other.scene())}
+    scenes["map"]["parts"]["picture"]["chosen"] = ["1"]
+    scenes["activations"]["controls"]["opacity"] = 7
+    made.view.choose(range(5))
+    with pytest.raises(SceneError, match="opacity = 7"):
+        restore_all({"map": made, "activations": other}, scenes)
+    made.wait()
+    assert made.chosen.ids == ("0", "1", "2", "3", "4")
+
+
+def test_two_thousand_chosen_images_are_a_small_scene() -> None:
+    standing = Standing(chosen=tuple(f"n{n:08}" for n in range(_scene_parts.MOST)))
+    part = MapPicture()
+    part.awaited = standing
+    assert len(json.dumps(_scene_parts.kept(part))) < 40_000
+    part.view.close()
+
+
+BAD_MAPS = {
+    "part": (lambda m: m.pop("look"), "expected an object with camera, chosen, hidden, look, morph"),
+    "image": (lambda m: m.update(chosen=["1", "dog.jpg"]), "no image 'dog.jpg'"),
+    "number": (lambda m: m.update(chosen=[1]), "given for the chosen images; expected a list of at most 2,000 texts"),
+    "many": (lambda m: m.update(chosen=["1"] * 2001), "at most 2,000"),
+    "labels": (lambda m: m.update(hidden="light"), "light was given for the hidden labels"),
+    "morph": (lambda m: m.update(morph=1.5), "1.5 was given as the way from the map to the grid; expected 0 to 1"),
+    "morph's kind": (lambda m: m.update(morph=True), "True was given as the way"),
+    "camera": (lambda m: m.update(camera=[0.5, 0.5]), r"camera is \[0.5, 0.5\]; expected \[\] for all"),
+    "far": (lambda m: m.update(camera=[0.5, 9, 1]), "x and y from -0.2 to 1.2"),
+    "near": (lambda m: m.update(camera=[0.5, 0.5, 99]), "nearer from -8 to 32"),
+    "text": (lambda m: m.update(camera=["0", 0, 0]), "camera is"),
+    "truth": (lambda m: m.update(camera=[True, 0, 0]), "camera is"),
+    "look": (lambda m: m.update(look="oil"), "'oil' was given as the map's look; expected one of"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_MAPS)
+def test_a_map_that_does_not_fit_is_named_and_all_is_as_it_was(fault: str, keep: Keep) -> None:
+    made = mapped(keep, grey())
+    scene = through_json(made.scene())
+    made.view.choose([3, 5])
+    made.view.morph, made.view.camera = 1.0, [0.4, 0.6, 1.0]
+    made.selection.unit = made.network.output[2]
+    made.wait()
+    before = made.scene()
+    spoil, message = BAD_MAPS[fault]
+    spoil(scene["parts"]["picture"])
+    with pytest.raises(SceneError, match=message):
+        made.show_scene(scene)
+    made.wait()
+    assert made.scene() == before
+    assert made.chosen.ids == ("3", "5")
+
+
+def test_a_scene_from_before_there_were_maps_in_them_leaves_the_map(keep: Keep) -> None:
+    made = mapped(keep, grey())
+    scene = through_json(made.scene())
+    del scene["parts"]["picture"]
+    made.view.choose([3])
+    made.show_scene(scene)
+    made.wait()
+    assert made.chosen.ids == ("3",)
+
+
+def test_another_colouring_leaves_the_view_where_it_is(keep: Keep) -> None:
+    made = mapped(keep, grey())
+    made.view.camera = [0.3, 0.3, 2.0]
+    made.coloring.menu.value = made.coloring.menu.options[-1]
+    made.wait()
+    assert made.view.camera == [0.3, 0.3, 2.0]
+    made.selection.images = pictures(made.network, 4)
+    made.wait()
+    assert made.view.camera == []
+
+
+def test_rows_that_stay_come_back(keep: Keep) -> None:
+    net = grey()
+    made = opened(NeighborsPanel, net, keep)
+    chosen_anew = through_json(made.scene())
+    assert chosen_anew["rows"] is None
+    made.clear.click()
+    for image in ("4", "2"):
+        made.selection.image = image
+        made.wait()
+        made.pin.click()
+    made.selection.image = "1"
+    made.wait()
+    scene, code = through_json(made.scene()), made.code()
+    assert (scene["rows"], scene["left_out"]) == (["2", "4"], [])
+    made.show_scene(chosen_anew)
+    made.wait()
+    assert made.code() != code
+    fresh = opened(NeighborsPanel, net, keep)
+    for one in (made, fresh):
+        one.show_scene(scene)
+        one.wait()
+        assert (one.code(), through_json(one.scene())) == (code, scene)
+    del scene["rows"]
+    fresh.clear.click()
+    fresh.show_scene(scene)
+    fresh.wait()
+    assert fresh.neighbors.queries == ("1",)
+
+
+OWN = "query 0"
+"""What the index calls an image of one's own, which it is asked about alone."""
+
+
+def test_rows_of_one_s_own_images_stay_and_that_is_said(keep: Keep) -> None:
+    net = grey()
+    made = opened(NeighborsPanel, net, keep)
+    own = Image.fromarray(pictures(net)[2])
+    made.clear.click()
+    made.selection.image = own
+    made.wait()
+    made.pin.click()
+    made.selection.image = "3"
+    made.wait()
+    made.pin.click()
+    scene = through_json(made.scene())
+    assert scene["rows"] == ["3"]
+    assert scene["left_out"] == ["Rows of images of your own are not in the scene: 1."]
+    made.show_scene(scene)
+    made.wait()
+    assert made.neighbors.queries == ("3", OWN)
+    scene["rows"] = ["5"]
+    made.show_scene(scene)
+    made.wait()
+    assert made.neighbors.queries == ("3", "5", OWN)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["dog"], "no image 'dog'"),
+        ("1", "1 was given for the rows that stay"),
+        ([["1"]], "given for the rows that stay"),
+    ],
+)
+def test_rows_that_do_not_fit_are_named(rows: Any, message: str, keep: Keep) -> None:
+    made = opened(NeighborsPanel, grey(), keep)
+    before = made.scene()
+    with pytest.raises(SceneError, match=message):
+        made.show_scene({**before, "rows": rows})
+    assert made.scene() == before
+
+
+def test_what_no_scene_tells_is_there_after_one_that_failed(keep: Keep) -> None:
+    net = grey()
+    made = opened(NeighborsPanel, net, keep)
+    own = Image.fromarray(pictures(net)[2])
+    made._pinned = [own, "3"]
+    made.selection.image = own
+    made.wait()
+    scene = {**through_json(made.scene()), "rows": ["4"]}
+    scene["selection"]["image"] = "2"
+    scene["controls"]["k"] = 99
+    with pytest.raises(SceneError, match="k = 99"):
+        made.show_scene(scene)
+    made.wait()
+    assert made.selection.image is own
+    assert made._pinned == [own, "3"]
+    assert made.neighbors.queries == (OWN, "3")
+
+
+def test_the_sheet_of_all_layers_is_seen_from_where_it_was(keep: Keep) -> None:
+    net = grey()
+    atlas = cnn.Atlas.build(net, layers=[net.output], units=2, steps=2)
+    made = keep(AtlasPanel(net, atlas))
+    before = through_json(made.scene())
+    made.view.camera = [0.25, 0.75, 3.0]
+    scene = through_json(made.scene())
+    assert scene["parts"]["view"] == {"camera": [0.25, 0.75, 3.0]}
+    for one, camera in ((before, []), (scene, [0.25, 0.75, 3.0])):
+        made.show_scene(one)
+        made.wait()
+        assert made.view.camera == camera
+    fresh = AtlasPanel(net, atlas)
+    fresh.show_scene(scene)
+    assert keep(fresh).view.camera == [0.25, 0.75, 3.0]
+    scene["parts"]["view"] = {"camera": [0, 0, None]}
+    with pytest.raises(SceneError, match="camera is"):
+        made.show_scene(scene)
+    made.wait()
+    assert made.view.camera == [0.25, 0.75, 3.0]
 
 
 def test_a_control_of_a_user_s_panel_is_found_wherever_it_is_held(keep: Keep) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,14 @@ from cnnviz_widgets import panels
 from cnnviz_widgets.engine.atlas import Atlas
 from cnnviz_widgets.engine.image_set import ImageSet
 from cnnviz_widgets.engine.index import ActivationIndex
+from cnnviz_widgets.engine.layers import Unit
 from cnnviz_widgets.engine.network import Network
 from cnnviz_widgets.panels import Panel, Scenes, Selection
 from cnnviz_widgets.panels._base import _replace_of_same_cell, close_looks
+from cnnviz_widgets.panels._export import Export, File, Product
+from cnnviz_widgets.panels._page import part_of_panels, units_beside
 from cnnviz_widgets.panels._scene import SceneError, restore_all, scene_of
-from cnnviz_widgets.views import Note
+from cnnviz_widgets.views import Note, standalone
 from cnnviz_widgets.views._base import free_route
 
 from .slots import Shelf, Slot
@@ -29,6 +32,8 @@ _LARGE = "cnnviz-large"
 INDEX, ATLAS, SCENES = "index", "atlas", "scenes.json"
 """Where index, atlas and scenes are kept below the explorer's path."""
 VERSION = 1
+PAGE_UNITS = 4
+"""Units that Save page offers: each is shown in every open panel."""
 
 
 class Explorer(widgets.VBox):
@@ -68,6 +73,8 @@ class Explorer(widgets.VBox):
     """
 
     children: tuple[Any, ...]
+    _closed = True
+    """Also before it is open: a widget that could not be made is closed when it is collected."""
 
     def __init__(
         self,
@@ -86,7 +93,6 @@ class Explorer(widgets.VBox):
         if images is None:
             images = ImageSet.samples() if index is None and selection is None else ()
         self._path = None if path is None else Path(path)
-        self._closed = False
         self.second = second
         self._lock = threading.RLock()
         self.selection = Selection.of(network, images, selection, index)
@@ -99,11 +105,17 @@ class Explorer(widgets.VBox):
         self.arrangement = widgets.ToggleButtons(options=list(LAYOUTS), value=None, style={"button_width": "auto"})
         self.name = widgets.Label(network.name)
         self.name.add_class("cnnviz-title")
-        heading = widgets.HBox([self.name, self.arrangement])
+        told = (
+            "The open panels as one HTML file that works without Python and the internet: the chosen unit, and three others of "
+            "its layer to choose among"
+        )
+        self.export = Export({"page": Product("Save page", told, self._offered_page)}, self._failed)
+        heading = widgets.HBox([self.name, widgets.HBox([self.arrangement, self.export.box])])
         heading.add_class("cnnviz-heading")
         self.row = widgets.HBox([slot.box for slot in self.slots])
         self.row.add_class("cnnviz-explorer-row")
         super().__init__([heading, self.strip.box, self.row, self.note])
+        self._closed = False
         for name in ("cnnviz-panel", "cnnviz-explorer"):
             self.add_class(name)
         self.arrangement.observe(self._arranged, "value")
@@ -238,6 +250,32 @@ class Explorer(widgets.VBox):
         for slot, name in zip(self.slots, shown, strict=False):
             slot.choose(name)
 
+    def export_html(self, path: str | Path, units: Sequence[Unit] = ()) -> Path:
+        """Write the open panels as they are now as one HTML file, which works without Python and the internet.
+
+        Parameters
+        ----------
+        units
+            The page offers these to choose among, for all panels at once; see `Panel.export_html`. None: the chosen one.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Something else among the units; no file is written then.
+        """
+        text = self._page(units)
+        Path(path).write_text(text, encoding="utf-8")
+        return Path(path)
+
+    def _page(self, units: Sequence[Unit]) -> str:
+        opened = self.shelf.opened()
+        shown = {name: opened[name] for name in sorted(opened, key=self.shelf.names.index)}
+        return standalone.page(part_of_panels(shown, self.selection, units), title=f"Explorer · {self.network.name}")
+
+    def _offered_page(self) -> File:
+        units = units_beside(self.selection.unit, PAGE_UNITS)
+        return File("explorer.html", self._page(units).encode(), "text/html")
+
     def _moved(self, slot: Slot, name: str, before: str) -> None:
         """A slot shows another panel: where the other one showed that, they change places; what nobody sees rests."""
         for other in self.slots:
@@ -276,6 +314,7 @@ class Explorer(widgets.VBox):
             It took longer.
         """
         self.strip.wait(seconds)
+        self.export.wait(seconds)
         for panel in self.shelf:
             panel.wait(seconds)
 
@@ -286,6 +325,7 @@ class Explorer(widgets.VBox):
         self._closed = True
         self.selection.unobserve(self._network_changed, "network")
         self.strip.close()
+        self.export.close()
         self.scenes.close()
         self.shelf.close()
         own = [widget for widget in _own(self) if not isinstance(widget, Panel)]

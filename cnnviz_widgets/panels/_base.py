@@ -22,19 +22,22 @@ from cnnviz_widgets.engine import colormaps
 from cnnviz_widgets.engine.layers import Unit, shape_text
 from cnnviz_widgets.engine.network import Network
 from cnnviz_widgets.engine.tiles import Tiles
-from cnnviz_widgets.views import ImageGrid, LayerTree, Note
+from cnnviz_widgets.views import ImageGrid, LayerTree, Note, standalone
 from cnnviz_widgets.views._base import free_route
+from cnnviz_widgets.views.standalone import Part
 
 from ._card import Card
 from ._export import Export, File, Product
-from ._page import page_of
+from ._page import part_of, units_beside
 from ._runner import Latest
-from ._selection import Selection
+from ._selection import PrivateSelection, Selection
 
 if TYPE_CHECKING:
     from cnnviz_widgets.figures import Figure
 
 DPI = 200
+PAGE_UNITS = 8
+"""Units that Save page offers: in most panels they take some seconds together."""
 TRAINING_EVERY = 1.0
 """Seconds between two looks at whether the weights have changed."""
 
@@ -51,6 +54,8 @@ class Panel(widgets.VBox):
     title: ClassVar[str] = ""
     offers_card: ClassVar[bool] = True
     """Whether the heading opens the card of the chosen unit; not where the panel is one, or stands beside one."""
+    page_holds: ClassVar[str] = "the chosen unit, and seven others of its layer to choose among"
+    """What the button Save page takes, for its tooltip."""
     _closed = True
     """Also before it is open: a widget that could not be made is closed when it is collected."""
 
@@ -78,7 +83,8 @@ class Panel(widgets.VBox):
         self._closed = False
         self._lasting = False
         selection.observe(self._selection_changed)
-        _replace_of_same_cell(self)
+        if not isinstance(selection, PrivateSelection):
+            _replace_of_same_cell(self)
         self._say("")
         self._stamp = selection.network.stamp()
         self.refresh()
@@ -127,14 +133,33 @@ class Panel(widgets.VBox):
         Parameters
         ----------
         units
-            The page offers these to choose among; the selection moves through them while the file is made. None: the one that
-            is chosen.
+            The page offers these to choose among. Those that are not chosen are shown by another panel that is set in the same
+            way, so nothing moves; each takes as long as it takes in the panel. None: the panel as it is.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Something else among the units, or one that can't be shown; no file is written then.
         """
-        Path(path).write_text(self._page(units), encoding="utf-8")
+        text = self._page(units)
+        Path(path).write_text(text, encoding="utf-8")
         return Path(path)
 
     def _page(self, units: Sequence[Unit] = ()) -> str:
-        return page_of(self, units)
+        return standalone.page(self._page_part(units), title=f"{self.title} · {self.network.name}")
+
+    def _page_part(self, units: Sequence[Unit]) -> Part:
+        """What the page shows."""
+        return part_of(self, units)
+
+    def _page_units(self) -> list[Unit]:
+        """The units that Save page offers; none where what is shown does not depend on one, or takes minutes to be made."""
+        return units_beside(self.selection.unit, PAGE_UNITS)
+
+    def _alike(self, selection: Selection) -> Panel:
+        """A panel of this kind on another selection, to be set as this one is."""
+        make: Callable[..., Panel] = type(self)
+        return make(selection.network, selection=selection)
 
     def _products(self) -> dict[str, Product]:
         """What the buttons in the heading give to be saved."""
@@ -143,9 +168,12 @@ class Panel(widgets.VBox):
         if type(self).figure is not Panel.figure:
             told = "The picture for a paper or slides, as PNG; panel.save_figure('name.pdf') writes PDF"
             found["figure"] = Product("Save figure", told, lambda: File(f"{name}.png", self._png(), "image/png"))
-        told = "One HTML file that works without Python and the internet"
-        found["page"] = Product("Save page", told, lambda: File(f"{name}.html", self._page().encode(), "text/html"))
+        told = f"One HTML file that works without Python and the internet: {self.page_holds}"
+        found["page"] = Product("Save page", told, lambda: File(f"{name}.html", self._offered_page(), "text/html"))
         return found
+
+    def _offered_page(self) -> bytes:
+        return self._page(self._page_units()).encode()
 
     def _png(self) -> bytes:
         file = io.BytesIO()

@@ -161,6 +161,18 @@ class Selection(traitlets.HasTraits):
             self.image = self.images.ids[0] if len(self.images) else None
 
 
+class PrivateSelection(Selection):
+    """A selection that nobody else sees, so that a panel on it moves no other and takes no other's place in a cell."""
+
+    @classmethod
+    def of_another(cls, other: Selection) -> PrivateSelection:
+        """With all that is chosen there now."""
+        made = cls(other.network, other.images)
+        made.index, made.atlas = other.index, other.atlas
+        made.unit, made.image = other.unit, other.image
+        return made
+
+
 def _check_network(network: Any) -> None:
     if not isinstance(network, Network):
         raise TypeError(

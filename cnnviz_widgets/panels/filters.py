@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,7 @@ class FilterPanel(Panel):
     def __init__(self, network: Network, *, selection: Selection | None = None) -> None:
         self._tiles: Tiles | None = None
         self._shown: Layer | None = None
+        self._marking = threading.RLock()
         super().__init__(Selection.of(network, selection=selection))
 
     def _build(self) -> list[widgets.Widget]:
@@ -129,8 +131,13 @@ class FilterPanel(Panel):
             columns=0 if tiles.block <= 1 else _columns(tiles),
             selected=self._place(channel),
         )
+        self._mark()  # another may have been chosen meanwhile
         note = tiles.note.replace(_IN_PYTHON, f"{self.only.description} shows all of one filter")
         self._say(" ".join(text for text in (remark, _sentence(note)) if text))
+
+    def _mark(self) -> None:
+        with self._marking:
+            self.grid.selected = self._place(self.selection.unit.channel)
 
     def _place(self, channel: int) -> int:
         """The first tile of the selected channel's filter, where the layer shown has as many channels as the selected."""
@@ -154,7 +161,7 @@ class FilterPanel(Panel):
                 self.refresh()
             else:
                 with self._own_changes():
-                    self.grid.selected = self._place(self.selection.unit.channel)
+                    self._mark()
                 self._tell_code()
 
     def _layer_chosen(self, change: Any) -> None:

@@ -22,12 +22,15 @@ from cnnviz_widgets.engine.result import Result
 from cnnviz_widgets.engine.sweeps import differences
 from cnnviz_widgets.views import Download, FramePlayer, ImageUpload
 from cnnviz_widgets.views._base import free_route
+from cnnviz_widgets.views.standalone import Part
 
 from ._base import Panel, beside, fill_tree, layer_tree
 from ._code import maximizing, unit_code
 from ._controls import spaced, wide
+from ._former_runs import FormerRuns
 from ._lanes import Lanes, starting_from
 from ._objective_editor import ObjectiveEditor
+from ._page import recorded, unit_name
 from ._pictures import Pictures, animation, dissected, encoded
 from ._recipe_controls import CUSTOM, RecipeControls
 from ._runner import OVER, RESTING, Progress, Run
@@ -73,6 +76,7 @@ class MaximizationPanel(Panel):
     """
 
     title = "Activation maximization"
+    page_holds = "this run, to look back at, and the last picture of each unit that was climbed before"
     _run: Run | None = None
 
     def __init__(
@@ -86,6 +90,7 @@ class MaximizationPanel(Panel):
         self._begin_with = recipes.get(recipe)
         self._second_network = second
         self._number = 0
+        self._former = FormerRuns()
         self._best: Best | None = None
         self._goals: list[Objective] = []
         self._goal: Objective | None = None
@@ -310,6 +315,7 @@ class MaximizationPanel(Panel):
         labels = self.lanes.labels if len(made) > 1 else [f"copy {i + 1}" for i in range(copies)]
         with self._reporting:
             former = self._run
+            self._keep_former()
             self._number += 1
             number = self._number
             self._goal, self._climbed, self._running, self._racing = goal, network, made, self.lanes.labels
@@ -333,6 +339,25 @@ class MaximizationPanel(Panel):
             former.stop()
         begun.start()
         self._tell_selected()
+
+    def _keep_former(self) -> None:
+        """Keep what the run has come to for a page, without its film."""
+        if name := self._climbed_name:
+            self._former.keep(name, [self.player.recording(0), self.classes.recording(0)])
+
+    @property
+    def _climbed_name(self) -> str:
+        """What the run climbs; empty before the first frame, or where it climbs in another network."""
+        goal, network = self._goal, self._climbed
+        begun = goal is not None and self._best is not None and self._best.curve
+        return goal_name(network, goal) if begun and goal is not None and network is self.network else ""
+
+    def _page_part(self, units: Sequence[Unit]) -> Part:
+        wanted = [unit_name(self.network, unit) for unit in units]
+        return self._former.beside(self._climbed_name, recorded(self), wanted)
+
+    def _page_units(self) -> list[Unit]:
+        return []
 
     def _begun(self, ascent: Ascent, number: int) -> Ascent:
         with self._reporting:
@@ -629,6 +654,7 @@ class MaximizationPanel(Panel):
         if name in ("network", "unit"):
             self._loaded, self._told_loaded = None, ""
         if name == "network":
+            self._former.clear()
             with self._own_changes():
                 fill_tree(self.tree, self.network, self.selection.layer.name)
                 self.editor.clear()

@@ -24,6 +24,7 @@ what a reload must show again, the picture at rest, the curve, what it was befor
 Several images at once are one picture, composed by whoever owns the view, with a score column and a label each.
 """
 
+import io
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -31,6 +32,7 @@ from typing import Any
 
 import numpy as np
 import traitlets
+from PIL import Image
 
 from cnnviz_widgets.views._base import ROOM, View, joined
 from cnnviz_widgets.views._history import FrameHistory, ScoreCurve
@@ -266,9 +268,19 @@ class FramePlayer(View):
                 self.marks = [*self.marks, note][-_MARKS_KEPT:]
 
     def recording(self, most_bytes: int = ROOM) -> Recording:
-        """The picture at rest and the curve, with all frames that are kept, or none where there is no room for all."""
+        """The newest picture and the curve, with all frames that are kept, or none where there is no room for all."""
         with self._lock:
             found, frames, run = super().recording(most_bytes), self._history.frames(), self.run
+            steps, rows = self._scores.since(0)
+        if frames and (frames[-1][0] > found.state["step"] or not found.state["still"]):
+            on_its_way = {
+                "still": _png(frames[-1][1]),
+                "step": frames[-1][0],
+                "images": rows.shape[1],
+                "curve": rows.tobytes(),
+                "curve_steps": steps.tobytes(),
+            }
+            found = replace(found, state={**found.state, **on_its_way})
         if not frames or sum(len(jpeg) for _, jpeg in frames) > most_bytes:
             return found
         answers = []
@@ -321,3 +333,14 @@ class FramePlayer(View):
         found = self._history.nearest(wanted)
         step, buffers = (found[0], [found[1]]) if found else (-1, [])
         self.send({"type": "past", "run": self.run, "step": step, "wanted": wanted}, buffers)
+
+
+def _png(picture: bytes) -> bytes:
+    """The same picture as PNG; what is no picture stays what it is."""
+    file = io.BytesIO()
+    try:
+        with Image.open(io.BytesIO(picture)) as opened:
+            opened.save(file, "PNG", compress_level=1)
+    except OSError:
+        return picture
+    return file.getvalue()

@@ -3,7 +3,7 @@
 ::
 
     page(parts, title=...) -> the text of the file
-    part = view | view.recording() | text | (heading, part) | Choice(names, parts) | [part, part, ...]
+    part = view | view.recording() | text | (heading, part) | Choice(names, parts) | Beside(parts) | [part, part, ...]
 
 What happens in the browser alone goes on there: zooming, pointing, filtering, selecting, sliders of a view's own. What a view
 would ask Python is answered from its recording, or not at all.
@@ -61,7 +61,20 @@ class Choice:
             raise ValueError(f"selected is {self.selected}, expected 0 to {len(self.parts) - 1}")
 
 
-Part = View | Recording | str | tuple[str, "Part"] | Choice | Sequence["Part"]
+@dataclass(frozen=True)
+class Beside:
+    """Parts beside each other, below each other where the window is narrow.
+
+    Parameters
+    ----------
+    parts
+        As `page` takes them.
+    """
+
+    parts: Sequence["Part"]
+
+
+Part = View | Recording | str | tuple[str, "Part"] | Choice | Beside | Sequence["Part"]
 
 
 def page(parts: Part, *, title: str, language: str = "en", most_bytes: int = ROOM) -> str:
@@ -73,7 +86,7 @@ def page(parts: Part, *, title: str, language: str = "en", most_bytes: int = ROO
     ----------
     parts
         What is shown, from top to bottom: a view; a recording of one, made when it was in another state; a text, whose line
-        breaks are kept; a pair of a heading and a part; a `Choice`; or a list of these.
+        breaks are kept; a pair of a heading and a part; a `Choice`; a `Beside`; or a list of these.
     title
         Of the window and above all parts.
     language
@@ -149,6 +162,9 @@ class _Content:
                 return f'<p class="page-text">{_escaped(part)}</p>'
             case Choice():
                 return self._choice(part, depth)
+            case Beside():
+                columns = [f'<div class="page-column">\n{self.markup(inner, depth)}\n</div>' for inner in part.parts]
+                return "\n".join(['<div class="page-row">', *columns, "</div>"])
             case (str(heading), inner) if isinstance(part, tuple):
                 level = min(depth, _DEEPEST_HEADING)
                 head = f"<h{level}>{_escaped(heading)}</h{level}>"
@@ -157,7 +173,7 @@ class _Content:
                 return "\n".join(self.markup(inner, depth) for inner in part)
         raise TypeError(
             f"a part of the page is a {type(part).__name__}; expected a view, its recording, a text, a pair of a heading and a "
-            "part, a Choice, or a list of these"
+            "part, a Choice, a Beside, or a list of these"
         )
 
     def _choice(self, choice: Choice, depth: int) -> str:

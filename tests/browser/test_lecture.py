@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import re
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, expect
 
 from cnnviz_widgets import lecture
+from tests.browser.lectures import PATIENCE, SCREENSHOTS, Watched, served, watching
 from tests.browser.pixels import Pixels, read_pixels
 from tests.browser.scenes import ACTIVATIONS, DEFAULT, ENDLESS, GREY
-from tests.browser.server import REPOSITORY, START_SECONDS
 
-SCREENSHOTS = REPOSITORY / "test-output"
-PATIENCE = 120_000
 SCENES = """
 from cnnviz_widgets.panels._scenes import Scenes
 
@@ -54,92 +43,21 @@ def write(path: Path, cells: Sequence[str]) -> None:
     nbformat.write(notebook, path)
 
 
-def answers(url: str) -> bool:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        opener.open(url, timeout=5).close()
-    except (urllib.error.URLError, OSError):
-        return False
-    return True
-
-
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory, matplotlib_cache: Path) -> Iterator[str]:
-    """Where the pages are served, by the command that a lecturer types."""
+    """Where the pages are served."""
     folder = tmp_path_factory.mktemp("lecture")
     for name, cells in PAGES.items():
         write(folder / "pages" / name, cells)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    kept = {name: value for name, value in os.environ.items() if not name.upper().endswith("_PROXY")}
-    own = {"HOME": str(folder), "MPLCONFIGDIR": str(matplotlib_cache), "JUPYTER_RUNTIME_DIR": str(folder / "runtime")}
-    command = [
-        sys.executable,
-        "-m",
-        "cnnviz_widgets.lecture",
-        "pages",
-        f"--port={port}",
-        "--no-browser",
-        "--Voila.port_retries=0",
-    ]
-    with (folder / "log.txt").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, env={**kept, **own}, stdout=log, stderr=log)
-    url = f"http://localhost:{port}/"
-    deadline = time.monotonic() + START_SECONDS
-    while not answers(url):
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
-            raise RuntimeError(f"the pages are not served:\n{(folder / 'log.txt').read_text('utf-8')[-3000:]}")
-        time.sleep(0.1)
-    yield url
-    process.terminate()
-    process.wait(30)
-
-
-@dataclass
-class Watched:
-    """A page, and what went wrong on it or went elsewhere."""
-
-    page: Page
-    home: str
-    faults: list[str] = field(default_factory=list)
-    hosts: set[str] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self.page.on("request", lambda request: self._asked(request.url))
-        self.page.on("websocket", lambda socket: self._asked(socket.url.replace("ws:", "http:", 1)))
-        self.page.on("console", lambda line: self.faults.append(line.text) if line.type == "error" else None)
-        self.page.on("pageerror", lambda error: self.faults.append(f"uncaught: {error}"))
-
-    def _asked(self, url: str) -> None:
-        self.hosts.add(
-            re.sub(r"^((?:blob:)?https?://[^/]+/).*", r"\1", url) if url.startswith(("http", "blob")) else url[:5]
-        )
-
-    def open(self, path: str) -> None:
-        self.page.goto(self.home + path, wait_until="commit")
-
-    def cells(self) -> None:
-        """Until the cells have run."""
-        self.page.wait_for_selector("#rendered_cells", state="visible", timeout=PATIENCE)
+    with served(folder, "pages", {"MPLCONFIGDIR": str(matplotlib_cache)}) as url:
+        yield url
 
 
 @pytest.fixture
 def watched(address: str, chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Watched]:
-    """A page that may ask no other host for anything, and whose console must stay free of errors."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 900}, device_scale_factor=1)
-    context.set_default_timeout(30_000)
-    context.route(lambda url: not url.startswith((address, f"blob:{address}", "data:")), lambda route: route.abort())
-    watched = Watched(context.new_page(), address)
-    yield watched
-    SCREENSHOTS.mkdir(exist_ok=True)
-    name = re.sub(r"[^A-Za-z0-9.]+", "-", request.node.name).strip("-")
-    watched.page.screenshot(path=SCREENSHOTS / f"{name}.png")
-    context.close()
-    assert watched.hosts <= {address, f"blob:{address}", "data:"}
-    assert address in watched.hosts
-    assert watched.faults == []
+    """A page of the server."""
+    with watching(chromium, address, request.node.name) as page:
+        yield page
 
 
 def becomes_another(locator: Locator, before: Pixels) -> None:

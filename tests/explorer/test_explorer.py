@@ -15,9 +15,9 @@ import cnnviz_widgets as cnn
 from cnnviz_widgets import Explorer, Network, Selection
 from cnnviz_widgets.engine.errors import UnknownNameError
 from cnnviz_widgets.explorer.explorer import LAYOUTS
-from cnnviz_widgets.explorer.strip import unit_called
+from cnnviz_widgets.explorer.strip import MOST, Strip, unit_called
 from cnnviz_widgets.panels import Panel
-from tests.panels.indexed import greys, index_of, local
+from tests.panels.indexed import choose, greys, index_of, local, picture
 from tests.panels.networks import dense, grey, untrained_resnet
 from tests.panels.waiting import PATIENCE, ours
 
@@ -133,6 +133,98 @@ def test_a_unit_that_is_none_is_told_and_it_lives_on(explorer: Explorer) -> None
     explorer.strip.unit.value = "striped"
     assert explorer.note.text == ""
     assert explorer.selection.unit == explorer.network.output[2]
+
+
+@pytest.fixture
+def strip(keep: Any) -> Iterator[Strip]:
+    """Of 150 images of five labels, which is three pages."""
+    flat = [np.full((8, 8), 1 + n, np.uint8) for n in range(150)]
+    images = cnn.ImageSet.from_arrays(flat, [f"Kind {n % 5}" for n in range(150)])
+    made = Strip(Selection(grey(), images), lambda error: pytest.fail(str(error)), lambda: None)
+    made.wait(PATIENCE)
+    yield made
+    made.close()
+
+
+def looks(strip: Strip) -> list[int]:
+    """The brightness of each picture: the number of its image and one more."""
+    strip.wait(PATIENCE)
+    return [round(float(np.asarray(picture(strip.table, at)).mean())) for at in range(len(strip.table.cells))]
+
+
+def enter(strip: Strip, text: str) -> None:
+    strip.search.value = text
+    strip.wait(PATIENCE)
+
+
+def test_a_large_collection_is_leafed_through(strip: Strip) -> None:
+    assert looks(strip) == list(range(1, MOST + 1))
+    assert strip.table.caption == "1 to 60 of 150 images"
+    assert (strip.back.disabled, strip.on.disabled) == (True, False)
+    strip.on.click()
+    strip.on.click()
+    strip.on.click()
+    assert looks(strip) == list(range(121, 151))
+    assert (strip.table.caption, strip.table.selected) == ("121 to 150 of 150 images", -1)
+    assert (strip.back.disabled, strip.on.disabled) == (False, True)
+    choose(strip.table, 3)
+    assert strip._selection.image == "123"
+    strip.back.click()
+    assert looks(strip) == list(range(61, 121))
+    assert strip._selection.image == "123"
+
+
+def test_the_page_of_an_image_that_is_chosen_elsewhere_is_shown(strip: Strip) -> None:
+    strip._selection.image = "70"
+    assert (looks(strip)[0], strip.table.selected) == (61, 10)
+    strip._selection.unit = strip._selection.network.output[1]
+    strip.on.click()
+    strip._selection.unit = strip._selection.network.output[2]
+    assert looks(strip)[0] == 121
+    strip._selection.image = np.zeros((8, 8), np.uint8)
+    assert (looks(strip)[0], strip.table.selected) == (121, -1)
+
+
+def test_images_are_found_by_label_and_by_id(strip: Strip) -> None:
+    strip.on.click()
+    enter(strip, " kIND 3 ")
+    assert looks(strip) == list(range(4, 151, 5))
+    assert strip.table.caption == "30 of 150 images"
+    strip._selection.image = "148"
+    assert looks(strip)[0] == 4
+    assert strip.table.selected == 29
+    enter(strip, "14")
+    assert looks(strip) == [15, 115, *range(141, 151)]
+    strip._selection.image = "0"
+    assert (looks(strip)[0], strip.table.selected) == (15, -1)
+    enter(strip, "zebra")
+    assert (looks(strip), strip.table.caption) == ([], "No label or name of an image holds 'zebra'.")
+    enter(strip, "")
+    assert looks(strip)[0] == 1
+
+
+def test_another_collection_with_the_same_ids_is_another(strip: Strip) -> None:
+    enter(strip, "kind 3")
+    strip._selection.images = [np.full((8, 8), 200, np.uint8)] * 3
+    assert looks(strip) == [200] * 3
+    assert (strip.table.caption, strip.paging.layout.display) == ("3 images", "none")
+    strip._selection.images = [np.full((8, 8), 100, np.uint8)] * 3
+    assert looks(strip) == [100] * 3
+
+
+def test_only_what_is_seen_of_a_collection_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = cnn.ImageSet.from_arrays(np.zeros((50_000, 8, 8), np.uint8), [f"kind {n % 500}" for n in range(50_000)])
+    opened: list[int] = []
+    monkeypatch.setattr(type(images), "thumbnail_data", lambda self, number, side: opened.append(number) or b"")
+    strip = Strip(Selection(grey(), images), lambda error: pytest.fail(str(error)), lambda: None)
+    strip.wait(PATIENCE)
+    enter(strip, "kind 499")
+    strip.on.click()
+    strip._selection.image = "49999"
+    strip.wait(PATIENCE)
+    assert strip.table.caption == "61 to 100 of 100 images"
+    assert len(opened) == 2 * MOST + 40
+    strip.close()
 
 
 def test_what_is_asked_for_wrongly(explorer: Explorer) -> None:

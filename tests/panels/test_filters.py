@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from cnnviz_widgets import FilterPanel, InputSpec, Network, Selection
+from cnnviz_widgets.panels import filters as filter_panel
 from tests.panels.networks import convolutional, dense, grey
 
 Keep = Callable[[FilterPanel], FilterPanel]
@@ -189,3 +191,19 @@ def test_weights_that_are_no_numbers_do_not_end_it(keep: Keep) -> None:
         look(panel, layer)
         assert panel.note.text == ""
         assert panel.grid.shape[0] > 0
+
+
+def test_a_filter_that_is_chosen_while_the_tiles_are_drawn_is_marked(
+    keep: Keep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = keep(FilterPanel(convolutional()))
+    network, show = panel.network, filter_panel.show_tiles
+
+    def chosen_meanwhile(*given: Any, **told: Any) -> None:
+        panel.selection.unit = network["0"][5]
+        show(*given, **told)
+
+    monkeypatch.setattr(filter_panel, "show_tiles", chosen_meanwhile)
+    panel.refresh()
+    panel.wait()
+    assert panel.grid.selected == 5

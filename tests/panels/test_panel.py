@@ -188,7 +188,8 @@ def test_figures_and_pages_are_saved(keep: Any, tmp_path: Path) -> None:
     assert panel.export.saved["figure"].name == "filters.png"
     text = panel.export.saved["page"].data.decode()
     assert "Filters · local" in text
-    assert text == panel.export_html(tmp_path / "filters.html").read_text("utf-8")
+    offered = [net["1"][channel] for channel in range(4)]
+    assert text == panel.export_html(tmp_path / "filters.html", offered).read_text("utf-8")
 
 
 def test_a_page_lets_one_choose_among_units(keep: Any, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ asking for more.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
@@ -21,13 +22,12 @@ from cnnviz_widgets.engine.pool import BuildError, Makes, WorkError
 from cnnviz_widgets.engine.progress import Clock, Progress
 from cnnviz_widgets.engine.travel import Ticket, pickled
 
-from .plan import Place, Plan
+from .pace import Pace, Stage
+from .plan import Plan
 from .shelf import Shelf, made_of
 from .synthesis import Job, Made, made, synthesizing
 
 Result = TypeVar("Result")
-Stage = tuple[tuple[Place, ...], int, bool]
-"""Places, the step that they go to, and whether that is the end."""
 
 
 class Build:
@@ -59,7 +59,7 @@ class Build:
         self.failed: dict[str, str] = {}
         self.version = 0
         names = list(network.layers)
-        self._depths = {name: (number + 1) / len(names) for number, name in enumerate(names)}
+        self._pace = Pace({name: (number + 1) / len(names) for number, name in enumerate(names)})
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
@@ -73,6 +73,7 @@ class Build:
             self._cost = sum(map(self._cost_of, stages))
             self._spent = self._cost - sum(map(self._cost_of, self._rest))
             self._clocks = Clock(self.done, self.total), Clock(round(self._spent), round(self._cost))
+            self._seconds = 0.0
             yield
 
     def _stages(self) -> list[Stage]:
@@ -91,8 +92,7 @@ class Build:
 
     def _cost_of(self, stage: Stage) -> float:
         """About how long a stage takes, for the time that is left: steps are not alike."""
-        height, width = stage[0][0].size
-        return _size(stage) * self._depths[stage[0][0].unit.layer.name] * (height * width + 200)
+        return stage[1] * self._pace.cost(stage)
 
     def progress(self, part: Stage | None, step: int, result: Result, told: str = "") -> Progress[Result]:
         """How far it is, ``step`` steps into a stage."""
@@ -100,8 +100,10 @@ class Build:
         done = self.done + (0 if part is None else round(share * _size(part)))
         spent = self._spent + (0 if part is None else share * self._cost_of(part))
         steps, costs = self._clocks
-        now, cost = steps.at(done, result, told), costs.at(round(spent), None)
-        return now if now.done >= now.total else replace(now, left=cost.left)
+        now, left = steps.at(done, result, told), costs.at(round(spent), None).left
+        if self._pace.known:
+            left = self._seconds - (0.0 if part is None else share * self._pace.seconds(part))
+        return now if now.done >= now.total else replace(now, left=left)
 
     def steps(self, executor: Executor | Makes | None) -> Iterator[tuple[Stage | None, int]]:
         """The stage under way and the step it is at: after each step here, or after each stage elsewhere.
@@ -144,10 +146,14 @@ class Build:
             while self._rest:
                 stage = self._rest[0]
                 found = synthesizing(Job(ticket, *stage), self.network)
+                times = [time.monotonic()]
                 with contextlib.closing(found):
                     for told in found:
+                        times.append(time.monotonic())
                         if isinstance(told, Made):
+                            self._pace.learn(stage, times[1] - times[0], len(times) - 2, times[-1] - times[1])
                             self._take(told)
+                            self._seconds = sum(map(self._pace.seconds, self._rest))
                             yield None, 0
                         elif told < stage[1]:
                             yield stage, told

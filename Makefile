@@ -11,8 +11,8 @@ KERNELS := .venv/kernels/6.31/.stamp .venv/kernels/7.3/.stamp
 ROOT_FLAG := $(if $(filter 0,$(shell id -u)),--allow-root,)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Two processes, each with whole files of tests in their order; JupyterLab has the machine to itself.
-SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder --ignore=tests/browser
+# Two processes, each with whole files of tests in their order; those in JupyterLab by themselves, after all others.
+SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 # The notebooks are one file of tests, each of which takes long and needs none of the others.
 EACH_ALONE := -n 2 --dist worksteal
 # Threads that wait for each other sleep instead of spinning: the browser needs the cores, too.
@@ -55,15 +55,15 @@ lecture: venv ## the notebooks as pages without code, for a projector; ARGS as i
 # Style faults do not keep the tests from running, but they do fail the target.
 test: venv browser kernels ## ruff, mypy and every test that is not long; ARGS go to pytest
 	@$(MAKE) --no-print-directory check; checked=$$?; \
-	$(RUN) -m pytest -m "not long and not notebooks" $(SIDE_BY_SIDE) $(ARGS); quick=$$?; \
+	$(RUN) -m pytest -m "not long and not notebooks" $(SIDE_BY_SIDE) --ignore=tests/browser $(ARGS); quick=$$?; \
 	$(RUN) -m pytest -m "not long and notebooks" $(EACH_ALONE) $(ARGS); notebooks=$$?; \
-	$(RUN) -m pytest tests/browser -m "not long" $(ARGS) && test $$quick -eq 0 && test $$notebooks -eq 0 && exit $$checked
+	$(RUN) -m pytest tests/browser -m "not long" $(SIDE_BY_SIDE) $(ARGS) && test $$quick -eq 0 && test $$notebooks -eq 0 && exit $$checked
 
 test-all: venv browser kernels ## the same with the long tests
 	@$(MAKE) --no-print-directory check; checked=$$?; \
-	$(RUN) -m pytest -m "not notebooks" $(SIDE_BY_SIDE) $(ARGS); quick=$$?; \
+	$(RUN) -m pytest -m "not notebooks" $(SIDE_BY_SIDE) --ignore=tests/browser $(ARGS); quick=$$?; \
 	$(RUN) -m pytest -m notebooks $(EACH_ALONE) $(ARGS); notebooks=$$?; \
-	$(RUN) -m pytest tests/browser $(ARGS) && test $$quick -eq 0 && test $$notebooks -eq 0 && exit $$checked
+	$(RUN) -m pytest tests/browser $(SIDE_BY_SIDE) $(ARGS) && test $$quick -eq 0 && test $$notebooks -eq 0 && exit $$checked
 
 check: venv ## ruff and mypy alone
 	@status=0; \

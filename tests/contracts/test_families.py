@@ -259,7 +259,7 @@ def kinds_in(goal: Objective) -> set[type[Objective]]:
     return {type(goal)}.union(*(kinds_in(inner) for inner in goal._inner()))
 
 
-@pytest.mark.parametrize("name", ["grey", "resnet18"])
+@pytest.mark.parametrize("name", ["grey", pytest.param("resnet18", marks=pytest.mark.long)])
 def test_every_objective_rises_in_a_few_steps(networks: dict[str, Network], name: str) -> None:
     net = networks[name]
     for kind, goal in goals(net).items():
@@ -289,7 +289,7 @@ def test_every_objective_keeps_its_images_apart(networks: dict[str, Network], na
 
 
 @pytest.mark.parametrize("recipe", recipes.names())
-@pytest.mark.parametrize("name", ["grey", "resnet18"])
+@pytest.mark.parametrize("name", ["grey", pytest.param("resnet18", marks=pytest.mark.long)])
 def test_every_recipe_climbs_on_every_network(networks: dict[str, Network], name: str, recipe: str) -> None:
     net = networks[name]
     frames = list(ascend(net, [net.output[1], net.main_layers[1][0]], recipe, steps=3))

@@ -63,7 +63,7 @@ def panel(request: pytest.FixtureRequest) -> type[Any]:
     return request.param  # type: ignore[no-any-return]
 
 
-@pytest.fixture(params=list(NETWORKS))
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.long) if name == "resnet" else name for name in NETWORKS])
 def network(request: pytest.FixtureRequest, networks: dict[str, Network]) -> Network:
     """Each kind of network."""
     return networks[request.param]

@@ -62,7 +62,7 @@ def rise(net: Network, result: Result) -> float:
 
 
 @pytest.mark.parametrize("recipe", recipes.names())
-@pytest.mark.parametrize("name", ["tiny", pytest.param("vgg", marks=pytest.mark.long), "resnet"])
+@pytest.mark.parametrize("name", ["tiny", *(pytest.param(deep, marks=pytest.mark.long) for deep in ("vgg", "resnet"))])
 def test_every_recipe_ends_higher_than_it_began(untrained: dict[str, Network], name: str, recipe: str) -> None:
     net = untrained[name]
     deep = net.convolutions[len(net.convolutions) // 2]

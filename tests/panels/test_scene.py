@@ -100,7 +100,11 @@ def test_every_control_has_a_name(panel: type[Any], keep: Keep) -> None:
             assert names & (FOLLOWING | ERRANDS), f"{type(widget).__name__} {widget.description!r}"
 
 
-@pytest.mark.parametrize("network", [grey, untrained_resnet, convolutional, dense], ids=lambda make: make.__name__)
+@pytest.mark.parametrize(
+    "network",
+    [grey, pytest.param(untrained_resnet, marks=pytest.mark.long), convolutional, dense],
+    ids=lambda make: make.__name__,
+)
 def test_a_scene_is_shown_again(panel: type[Any], network: Callable[[], Network], keep: Keep) -> None:
     made = opened(panel, network(), keep)
     first = through_json(made.scene())

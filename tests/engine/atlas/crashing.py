@@ -1,4 +1,4 @@
-"""Builds of an atlas that are ended in their midst: ``python -m tests.engine.atlas.crashing points FOLDER``.
+"""Builds of an atlas that are ended in their midst: ``python -m tests.engine.atlas.crashing points FOLDER [BUILDS]``.
 
 A process of its own, since each build is a fork: forked processes hang once torch has used several threads.
 """
@@ -11,6 +11,7 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,8 @@ def points(folder: Path) -> dict[str, Any]:
     return {"writes": len(writes), "states": len(states), "finished": sorted(finished), "faults": faults}
 
 
-def kills(folder: Path) -> dict[str, Any]:
-    """Kill builds at random moments, several times each."""
+def kills(folder: Path, count: str) -> dict[str, Any]:
+    """Kill ``count`` builds at random moments, twice each."""
     net, chance = builds.network(), random.Random(0)
     build(None, net)
     began = time.monotonic()
@@ -71,7 +72,7 @@ def kills(folder: Path) -> dict[str, Any]:
     seconds = time.monotonic() - began
     expected = builds.contents(folder / "undisturbed")
     killed, faults = 0, []
-    for number in range(5):
+    for number in range(int(count)):
         path = folder / str(number)
         for _ in range(2):
             child = os.fork()
@@ -103,5 +104,6 @@ def _finish(path: Path, told: str, net: Any, expected: dict[str, bytes]) -> list
 if __name__ == "__main__":
     torch.set_num_threads(1)
     torch.set_num_interop_threads(1)
-    what, below = sys.argv[1:]
-    sys.stdout.write(json.dumps({"points": points, "kills": kills}[what](Path(below))))
+    what, below, *more = sys.argv[1:]
+    trials: dict[str, Callable[..., dict[str, Any]]] = {"points": points, "kills": kills}
+    sys.stdout.write(json.dumps(trials[what](Path(below), *more)))

@@ -39,10 +39,11 @@ def test_a_crash_at_any_step_costs_nothing_that_was_done(tmp_path: Path) -> None
     assert told["faults"] == []
 
 
-def test_builds_that_are_killed_at_random_moments_end_as_if_nothing_had_happened(tmp_path: Path) -> None:
-    told = crashing("kills", tmp_path)
+@pytest.mark.parametrize("builds", [1, pytest.param(6, marks=pytest.mark.long)])
+def test_builds_that_are_killed_at_random_moments_end_as_if_nothing_had_happened(tmp_path: Path, builds: int) -> None:
+    told = crashing("kills", tmp_path, builds)
     assert told["faults"] == []
-    assert told["killed"] >= 3
+    assert told["killed"] >= builds
 
 
 def test_a_build_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -112,14 +112,8 @@ def embedding(notebook: Notebook) -> Locator:
 
 
 def all_layers(notebook: Notebook) -> Locator:
-    """Units of layers at all depths, and of classes, finished."""
-    cell = """
-    main = [layer.name for layer in net.main_layers]
-    layers = [*main[1:-1:7], main[-1]]
-    panel = cnn.AtlasPanel(net, cnn.Atlas.build(net, layers, units=9, path="atlas"), selection=selection)
-    panel
-    """
-    show(notebook, cell)
+    """Units of every layer, finished, which takes some twenty minutes."""
+    show(notebook, "panel = cnn.AtlasPanel(net, cnn.Atlas.build(net, units=9), selection=selection); panel", minutes=60)
     shown = drawn(notebook)
     expect(shown.locator("canvas").first).to_have_attribute("data-settled", "true", timeout=PATIENCE)
     return shown
@@ -209,12 +203,12 @@ SCENES: dict[str, Callable[[Notebook], Locator]] = {
 }
 
 
-def show(notebook: Notebook, *cells: str) -> None:
+def show(notebook: Notebook, *cells: str, minutes: float = PATIENCE / 60_000) -> None:
     """Open a notebook in a wide window without side bars, and run it."""
     notebook.open([LOADING, *cells])
     notebook.page.set_viewport_size({"width": 1320, "height": 2000})
     notebook.page.evaluate("() => window.jupyterapp.commands.execute('application:toggle-left-area')")
-    notebook.run_all(seconds=PATIENCE / 1000)
+    notebook.run_all(seconds=60 * minutes)
 
 
 def drawn(notebook: Notebook) -> Locator:

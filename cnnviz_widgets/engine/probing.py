@@ -117,7 +117,8 @@ def _search(
             if not seeking[number]:
                 continue
             base = float(best[number])
-            if gain > max(base * _WORTH, base + 1e-9):
+            worth = max(least, (_WORTH - 1) * abs(base), 1e-9) if math.isfinite(base) else 0.0
+            if gain > base + worth:
                 best[number], factors[number] = gain, tried[number]
             elif gain < base - least:
                 seeking[number] = False

@@ -146,17 +146,19 @@ class Build:
             while self._rest:
                 stage = self._rest[0]
                 found = synthesizing(Job(ticket, *stage), self.network)
-                times = [time.monotonic()]
+                spans: list[float] = []
                 with contextlib.closing(found):
+                    begun = time.monotonic()
                     for told in found:
-                        times.append(time.monotonic())
+                        spans.append(time.monotonic() - begun)
                         if isinstance(told, Made):
-                            self._pace.learn(stage, times[1] - times[0], len(times) - 2, times[-1] - times[1])
+                            self._pace.learn(stage, spans)
                             self._take(told)
                             self._seconds = sum(map(self._pace.seconds, self._rest))
                             yield None, 0
                         elif told < stage[1]:
                             yield stage, told
+                        begun = time.monotonic()  # a build that rests, as one that was stopped, is not slow
 
     def _jobs(self, rest: Sequence[Stage], workers: Executor, stack: contextlib.ExitStack) -> Sequence[Job]:
         ticket = stack.enter_context(

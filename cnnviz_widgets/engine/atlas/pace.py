@@ -2,7 +2,7 @@
 
 ::
 
-    pace.learn(stage, first, steps, seconds)   ...   pace.seconds(stage)
+    pace.learn(stage, spans)   ...   pace.seconds(stage)
 
 A step of an image of 3 pixels and one of the whole input differ by a factor of a hundred, so steps are no measure. In the first
 round every chunk makes a few steps, which tell how long its others will take; until then the size of its images has to do.
@@ -10,7 +10,7 @@ round every chunk makes a few steps, which tell how long its others will take; u
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from .plan import Place
 
@@ -32,7 +32,7 @@ class Pace:
 
     def __init__(self, depths: Mapping[str, float]) -> None:
         self._depths = depths
-        self._known: dict[int, float] = {}
+        self._known: dict[int, tuple[float, float]] = {}
         self._firsts: list[float] = []
         self._seen = self._cost = 0.0
 
@@ -46,21 +46,26 @@ class Pace:
         height, width = stage[0][0].size
         return _CALLS + len(stage[0]) * self._depths[stage[0][0].unit.layer.name] * height * width
 
-    def learn(self, stage: Stage, first: float, steps: int, seconds: float) -> None:
-        """Take in how long a stage took: to its first step, with all that is found out once, and for so many steps since."""
-        if steps < 1:
+    def learn(self, stage: Stage, spans: Sequence[float]) -> None:
+        """Take in how long a stage took: to its start, to its first step, and for each further one.
+
+        To the start it is found out what the units see; on the way to the first step some recipes try their step size.
+        """
+        start, first, *steps = spans if len(spans) > 1 else (0.0, 0.0)
+        if not steps:
             return
-        each = seconds / steps
+        each = sum(steps) / len(steps)
+        tried = max(0.0, first - each) if stage[0][0].recipe.stepper.probed else 0.0
         if id(stage[0]) not in self._known:
-            self._firsts.append(max(0.0, first - each))
+            self._firsts.append(start + tried)
             self._seen, self._cost = self._seen + each, self._cost + self.cost(stage)
-        self._known[id(stage[0])] = each
+        self._known[id(stage[0])] = each, tried
 
     def seconds(self, stage: Stage) -> float:
         """How long a stage will take; 0 before anything was learned."""
         if not self.known:
             return 0.0
-        each = self._known.get(id(stage[0]))
-        if each is not None:
-            return each * stage[1]
+        if id(stage[0]) in self._known:
+            each, tried = self._known[id(stage[0])]
+            return each * stage[1] + tried
         return self.cost(stage) * self._seen / self._cost * stage[1] + sum(self._firsts) / len(self._firsts)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from cnnviz_widgets.engine.atlas import building
 from cnnviz_widgets.engine.atlas.pace import Pace, Stage
 from tests.engine.atlas import builds
 
@@ -25,35 +27,65 @@ def pace() -> Pace:
 def test_nothing_is_told_before_anything_was_seen(pace, stages):
     assert not pace.known
     assert pace.seconds(stages[0]) == 0
-    pace.learn(stages[0], 1.0, 0, 0.0)  # a single step tells nothing of the others
-    assert not pace.known
+    for spans in ([], [1.0], [1.0, 0.2]):  # a single step tells nothing of the others
+        pace.learn(stages[0], spans)
+        assert not pace.known
 
 
 def test_a_chunk_goes_on_as_it_went(pace, stages):
-    pace.learn(stages[0], 1.0, 3, 0.6)
-    pace.learn(stages[-1], 2.0, 3, 6.0)
+    pace.learn(stages[0], [1.0, 0.9, 0.1, 0.3])
+    pace.learn(stages[-1], [2.0, 2.0, 2.0])
     assert pace.seconds((stages[0][0], 64, True)) == pytest.approx(64 * 0.2)
     assert pace.seconds((stages[-1][0], 64, True)) == pytest.approx(64 * 2.0)
-    pace.learn((stages[0][0], 64, True), 0.1, 63, 6.3)  # another round tells better
+    pace.learn((stages[0][0], 64, True), [0.0, 0.1, *[0.1] * 63])  # another round tells better
     assert pace.seconds((stages[0][0], 64, True)) == pytest.approx(64 * 0.1)
 
 
 def test_others_are_guessed_from_it_with_what_is_found_out_once(pace, stages):
     seen, other = stages[0], stages[-1]
-    pace.learn(seen, 1.2, 3, 0.6)
-    expected = 0.2 * pace.cost(other) / pace.cost(seen) * other[1] + (1.2 - 0.2)
-    assert pace.seconds(other) == pytest.approx(expected)
+    pace.learn(seen, [1.2, 0.2, 0.2])
+    assert pace.seconds(other) == pytest.approx(0.2 * pace.cost(other) / pace.cost(seen) * other[1] + 1.2)
     assert pace.cost(other) > pace.cost(seen)
 
 
-def test_a_build_tells_about_how_long_it_takes(monkeypatch):
-    """By a clock that goes on by a second at each look, all is known once the first round is over."""
-    clock = itertools.count()
-    monkeypatch.setattr("cnnviz_widgets.engine.atlas.building.time.monotonic", lambda: float(next(clock)))
-    told = [(one, next(clock)) for one in builds.built(None)]
-    end = told[-1][1]
-    after = [(one.left, end - now) for one, now in told if one.done >= builds.COARSE * builds.UNITS * 3]
+def test_a_step_size_is_tried_once_a_stage(pace):
+    plan = next(builds.built(None, recipes="l2")).result.plan
+    chunk, other = plan.chunks[0], plan.chunks[-1]
+    pace.learn((chunk, 4, False), [1.0, 5.1, 0.1, 0.1])
+    assert pace.seconds((chunk, 64, True)) == pytest.approx(64 * 0.1 + 5.0)
+    guess = 0.1 * pace.cost((other, 64, True)) / pace.cost((chunk, 64, True)) * 64
+    assert pace.seconds((other, 64, True)) == pytest.approx(guess + 1.0 + 5.0)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, which goes on by a second at each step of an image, and when a test says so."""
+    now = [0.0]
+    synthesizing = building.synthesizing
+
+    def slowly(*arguments: Any) -> Iterator[Any]:
+        for told in synthesizing(*arguments):
+            now[0] += 1
+            yield told
+
+    monkeypatch.setattr(building, "synthesizing", slowly)
+    monkeypatch.setattr(building.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_build_tells_how_long_it_takes(clock):
+    told = [(one, clock[0]) for one in builds.built(None)]
+    after = [(one.left, clock[-1] - now) for one, now in told if one.done >= builds.COARSE * builds.UNITS * 3]
     assert len(after) > 10
-    assert after[0][0] == pytest.approx(after[0][1], rel=0.3)
+    assert after[0][0] == pytest.approx(after[0][1], rel=0.2)
     assert after[-1][0] == 0
     assert all(left >= 0 for left, _ in after)
+
+
+def test_a_build_that_rested_is_not_slow(clock):
+    left = []
+    for number, told in enumerate(builds.built(None)):
+        left.append(told.left)
+        if number == 2:  # in the midst of the first chunk
+            clock[0] += 10**6
+    assert all(one is None or one < 1000 for one in left[5:])

@@ -106,8 +106,8 @@ class Explorer(widgets.VBox):
         self.name = widgets.Label(network.name)
         self.name.add_class("cnnviz-title")
         told = (
-            "The open panels as one HTML file that works without Python and the internet: the chosen unit, and three others of "
-            "its layer to choose among"
+            "The open panels as one HTML file that works without Python and the internet: the chosen unit, and up to three "
+            "others of its layer to choose among"
         )
         self.export = Export({"page": Product("Save page", told, self._offered_page)}, self._failed)
         heading = widgets.HBox([self.name, widgets.HBox([self.arrangement, self.export.box])])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as widgets
@@ -14,6 +14,7 @@ from cnnviz_widgets.engine.image_set import ImageSet
 from cnnviz_widgets.engine.layers import Unit
 from cnnviz_widgets.engine.network import Network
 from cnnviz_widgets.panels import Selection
+from cnnviz_widgets.panels._finding import places_holding
 from cnnviz_widgets.panels._runner import Latest
 from cnnviz_widgets.panels._uploading import Uploading
 from cnnviz_widgets.views import Cell, PictureTable
@@ -60,13 +61,7 @@ class Found:
 
     def __init__(self, images: ImageSet, text: str) -> None:
         self.images, self.text = images, text
-        wanted = text.casefold().strip()
-        told = zip(images.ids, images.labels, strict=True)
-        self.numbers: Sequence[int] = (
-            [number for number, names in enumerate(told) if any(wanted in name.casefold() for name in names)]
-            if wanted
-            else range(len(images))
-        )
+        self.numbers = places_holding(text, images.ids, images.labels)
 
     def page_of(self, image: Any) -> int | None:
         """The page that an image is on; None for one that is not among them."""
@@ -145,8 +140,28 @@ class Strip:
         self.back.on_click(lambda button: self._turn(-1))
         self.on.on_click(lambda button: self._turn(1))
         self.table.on_msg(lambda _, content, buffers: self._picked(content))
-        self._selection.observe(lambda change: self.show(), ["network", "unit"])
-        self._selection.observe(lambda change: self._to_page(None), ["images", "image"])
+        for handler, name in self._followed:
+            self._selection.observe(handler, name)
+
+    @property
+    def _followed(self) -> tuple[tuple[Callable[[Any], None], str], ...]:
+        """What is done when a trait of the selection changes."""
+        return (
+            (self._unit_changed, "network"),
+            (self._unit_changed, "unit"),
+            (self._images_changed, "images"),
+            (self._image_changed, "image"),
+        )
+
+    def _unit_changed(self, change: Any) -> None:
+        self.show()
+
+    def _images_changed(self, change: Any) -> None:
+        self.search.value = ""
+        self._to_page(None)
+
+    def _image_changed(self, change: Any) -> None:
+        self._to_page(None)
 
     def show(self) -> None:
         """Stand where the selection is; returns at once."""
@@ -199,9 +214,10 @@ class Strip:
 
     def _show_page(self, found: Found, page: int) -> None:
         images, numbers = found.images, found.page(page)
-        self._ids = tuple(images.ids[number] for number in numbers)
         cells = [Cell(_thumbnail(images, number), (), _title(images, number)) for number in numbers]
-        self.table.show(cells, side=SIDE, caption=found.caption(page))
+        with self._lock:  # a click means what is shown
+            self._ids = tuple(images.ids[number] for number in numbers)
+            self.table.show(cells, side=SIDE, caption=found.caption(page))
         self.table.layout.display = "" if len(images) else "none"
         self.paging.layout.display = "" if len(images) > MOST else "none"
         for one, end in ((self.back, 0), (self.on, found.last)):
@@ -218,8 +234,10 @@ class Strip:
 
     def _picked(self, content: Any) -> None:
         at = content.get("index", -1)
-        if content.get("type") == "choose" and 0 <= at < len(self._ids):
-            self._selection.image = self._ids[at]
+        with self._lock:
+            ids = self._ids
+        if content.get("type") == "choose" and 0 <= at < len(ids):
+            self._selection.image = ids[at]
 
     def wait(self, seconds: float) -> None:
         """Wait until what was asked for is shown."""
@@ -227,7 +245,9 @@ class Strip:
         self._latest.wait(seconds)
 
     def close(self) -> None:
-        """Draw no more."""
+        """Follow the selection no more."""
+        for handler, name in self._followed:
+            self._selection.unobserve(handler, name)
         self.uploading.close()
         self._latest.close()
 

@@ -54,7 +54,7 @@ class Panel(widgets.VBox):
     title: ClassVar[str] = ""
     offers_card: ClassVar[bool] = True
     """Whether the heading opens the card of the chosen unit; not where the panel is one, or stands beside one."""
-    page_holds: ClassVar[str] = "the chosen unit, and seven others of its layer to choose among"
+    page_holds: ClassVar[str] = "the chosen unit, and up to seven others of its layer to choose among"
     """What the button Save page takes, for its tooltip."""
     _closed = True
     """Also before it is open: a widget that could not be made is closed when it is collected."""
@@ -70,7 +70,7 @@ class Panel(widgets.VBox):
         self._show_code = widgets.ToggleButton(description="Show code", tooltip="The Python code that gives the same")
         self._show_code.observe(self._code_toggled, "value")
         self._card: Card | None = None
-        self._asleep = self._stale = False
+        self._asleep, self._stale = isinstance(selection, PrivateSelection), False
         body = self._build()
         self.export = Export(self._products(), self._failed)
         offered = [self.export.box, *self._card_buttons(), self._show_code]
@@ -203,7 +203,7 @@ class Panel(widgets.VBox):
 
     @property
     def asleep(self) -> bool:
-        """Whether the panel puts off drawing, as while nobody sees it."""
+        """Whether the panel puts off drawing, as while nobody sees it; one on a `PrivateSelection` begins so."""
         return self._asleep
 
     @asleep.setter
@@ -222,8 +222,16 @@ class Panel(widgets.VBox):
         if self._closed:
             return
         self._stale = self._asleep
-        if self._asleep:
-            return
+        if not self._asleep:
+            self._draw_anew()
+
+    def catch_up(self) -> None:
+        """Draw what was put off, and sleep on; returns at once."""
+        if self._stale and not self._closed:
+            self._stale = False
+            self._draw_anew()
+
+    def _draw_anew(self) -> None:
         try:
             drawing = self._drawing()
         except Exception as error:  # shown, and the panel lives on

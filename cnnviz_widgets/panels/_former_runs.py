@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from cnnviz_widgets.views.standalone import Choice, Part
 
@@ -11,18 +12,33 @@ MOST = 11
 """Goals beside the present one: each is a picture of some hundred kilobytes."""
 
 
+@dataclass(frozen=True, eq=False)
+class KeptRun:
+    """What a run has come to.
+
+    Attributes
+    ----------
+    goal
+        Tells what it climbed from all else of the network, unlike its name.
+    """
+
+    goal: str
+    name: str
+    parts: list[Part]
+
+
 class FormerRuns:
-    """What runs that are over have come to, by the name of what they climbed; of more than `MOST` the oldest go."""
+    """What runs that are over have come to, by what they climbed; of more than `MOST` the oldest go."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: dict[str, list[Part]] = {}
+        self._kept: dict[str, KeptRun] = {}
 
-    def keep(self, name: str, parts: list[Part]) -> None:
+    def keep(self, run: KeptRun) -> None:
         """Keep a run in the place of an earlier one of the same goal."""
         with self._lock:
-            self._kept.pop(name, None)
-            self._kept[name] = parts
+            self._kept.pop(run.goal, None)
+            self._kept[run.goal] = run
             while len(self._kept) > MOST:
                 del self._kept[next(iter(self._kept))]
 
@@ -31,15 +47,13 @@ class FormerRuns:
         with self._lock:
             self._kept.clear()
 
-    def beside(self, name: str, parts: list[Part], wanted: Sequence[str] = ()) -> Part:
-        """A run, with those before it to choose among.
+    def beside(self, present: KeptRun | None, wanted: Mapping[str, str]) -> Part | None:
+        """A run, with those before it to choose among; None where there are none at all.
 
         Parameters
         ----------
-        name
-            Of what the run climbs; empty where there is none.
         wanted
-            Names of those that are to be there; none: all, the newest first.
+            Goal -> name of those that are to be there; none: all, the newest first.
 
         Raises
         ------
@@ -47,15 +61,16 @@ class FormerRuns:
             Nothing of that name was climbed.
         """
         with self._lock:
-            there = {name: parts} if name else {}
-            there |= {former: kept for former, kept in reversed(self._kept.items()) if former != name}
-        for one in wanted:
-            if one not in there:
-                told = f"there is one of {', '.join(there)}" if there else "there is none yet"
-                raise ValueError(f"no image of {one} was made in this panel: {told}; Run makes it, then save the page")
-        names = list(wanted or there)
-        if not names:
-            return parts
-        if len(names) == 1:
-            return there[names[0]]
-        return Choice(names, [there[one] for one in names], "Run", names.index(name) if name in names else 0)
+            there = {run.goal: run for run in [*self._kept.values(), *filter(None, [present])]}
+            newest = [present.goal] if present is not None else []
+            newest += [goal for goal in reversed(self._kept) if goal not in newest]
+        for goal, name in wanted.items():
+            if goal not in there:
+                names = ", ".join(there[other].name for other in newest)
+                told = f"there is one of {names}" if names else "there is none yet"
+                raise ValueError(f"no image of {name} was made in this panel: {told}; Run makes it, then save the page")
+        runs = [there[goal] for goal in wanted or newest]
+        if len(runs) < 2:
+            return runs[0].parts if runs else None
+        selected = runs.index(present) if present in runs else 0
+        return Choice([run.name for run in runs], [run.parts for run in runs], "Run", selected)

@@ -19,6 +19,7 @@ from cnnviz_widgets.engine.projections import Map
 from cnnviz_widgets.views import ImageMap, ThumbnailAtlas
 from cnnviz_widgets.views.atlas import hilbert_order, square
 
+from ._finding import places_holding
 from ._map_coloring import PLAIN, Look
 from ._map_guest import Guest
 from ._map_making import Made, Mapped
@@ -227,13 +228,10 @@ class MapPicture:
     def find(self, text: str) -> str | None:
         """Choose the images whose label or id holds a text and fly to the one in their middle; its id, None without any."""
         with self._lock:
-            mapped, wanted = self.mapped, text.casefold().strip()
+            mapped = self.mapped
             if mapped is None:
                 return None
-            told = zip(mapped.index.ids, mapped.labels, strict=True)
-            found = [
-                row for row, names in enumerate(told) if wanted and any(wanted in name.casefold() for name in names)
-            ]
+            found = places_holding(text, mapped.index.ids, mapped.labels) if text.strip() else []
             self.view.choose(found)
             if not found:
                 return None

@@ -103,10 +103,15 @@ def _of_each(panel: Panel, units: Sequence[Unit]) -> Sequence[Part]:
     """For each unit what a panel shows, the same where it does not depend on the unit."""
     if not panel._page_units():
         return [panel._page_part(())] * len(units)
+    return [_of_one(panel, unit, ROOM // len(units)) for unit in units]
+
+
+def _of_one(panel: Panel, unit: Unit, most_bytes: int) -> Part:
+    """What a panel shows of a unit, or why it can't."""
     try:
-        return parts_of_units(panel, units)
-    except ValueError as error:
-        return [str(error)] * len(units)
+        return parts_of_units(panel, [unit], most_bytes)[0]
+    except (ValueError, TimeoutError) as error:
+        return str(error)
 
 
 def choice_of_units(selection: Selection, units: Sequence[Unit], parts: Sequence[Part]) -> Part:
@@ -133,29 +138,35 @@ def check(unit: Any, network: Network) -> None:
 
 
 def unit_name(network: Network, unit: Unit) -> str:
-    """A class by its name, any other unit as it is addressed."""
-    if unit.layer == network.output and network.labels and unit.position is None:
-        return network.label(unit.channel)
-    return str(unit)
+    """A class by its name, with its number where others have that name, too; any other unit as it is addressed."""
+    if unit.layer != network.output or not network.labels or unit.position is not None:
+        return str(unit)
+    name = network.label(unit.channel)
+    return name if network.labels.count(name) < 2 else f"{name} [{unit.channel}]"
 
 
 def recorded(panel: Panel, most_bytes: int = ROOM) -> list[Part]:
-    """What a page shows of a panel as it is, once the drawing under way is done."""
+    """What a page shows of a panel as it is, once the drawing under way, or put off while it slept, is done."""
+    panel.catch_up()
     with contextlib.suppress(TimeoutError):  # as it is, then
         panel._latest.wait(PATIENCE)
+        if panel._card is not None and panel._card.shown:
+            panel._card._latest.wait(PATIENCE)
     return _recorded(panel, most_bytes)
 
 
 def _recorded(panel: Panel, most_bytes: int) -> list[Part]:
-    notes = [note.text for note in (panel.remark, panel.note) if note.text]
-    return [*_parts(panel, most_bytes), *notes] or ["Nothing is shown here yet."]
+    """What is in a panel, and what it says below that."""
+    said = (panel.remark, panel.note)
+    body = [child for child in panel.children if child not in said]
+    return [*_parts(body, most_bytes), *(note.text for note in said if note.text)] or ["Nothing is shown here yet."]
 
 
-def _parts(widget: Any, most_bytes: int) -> list[Part]:
+def _parts(children: Sequence[Any], most_bytes: int) -> list[Part]:
     """What is in a box, from top to bottom; a section's heading goes where nothing of the section is left."""
     found: list[Part] = []
     heading, under = "", found
-    for child in getattr(widget, "children", ()):
+    for child in children:
         if _is_left_out(child):
             continue
         if _is(child, "cnnviz-section"):
@@ -173,24 +184,27 @@ def _close_section(found: list[Part], heading: str, under: list[Part]) -> None:
 
 
 def _part(child: Any, most_bytes: int) -> list[Part]:
+    if isinstance(child, Note):
+        return [child.text] if child.text and child.kind != "code" else []
     if isinstance(child, View):
-        return [] if isinstance(child, (*_CONTROLS, Note)) else _filled(child.recording(most_bytes))
+        return [] if isinstance(child, _CONTROLS) else filled(child.recording(most_bytes))
     if isinstance(child, widgets.Image):
         return [_picture(bytes(child.value), most_bytes)] if child.value else []
     if isinstance(child, widgets.Label):
         told = _is(child, "cnnviz-verdict") or _is(child, "cnnviz-title")
         return [child.value] if told and child.value else []
-    return _columns(child, most_bytes) if _is(child, "cnnviz-row") else _parts(child, most_bytes)
+    within = _columns if _is(child, "cnnviz-row") else _parts
+    return within(getattr(child, "children", ()), most_bytes)
 
 
-def _columns(row: Any, most_bytes: int) -> list[Part]:
+def _columns(boxes: Sequence[Any], most_bytes: int) -> list[Part]:
     """What is in boxes beside each other, those with something in them."""
-    shown = [column for column in row.children if not _is_left_out(column)]
-    columns = [parts for column in shown if (parts := _parts(column, most_bytes))]
+    shown = [box for box in boxes if not _is_left_out(box)]
+    columns = [parts for box in shown if (parts := _parts(getattr(box, "children", ()), most_bytes))]
     return [Beside(columns)] if len(columns) > 1 else [part for parts in columns for part in parts]
 
 
-def _filled(recording: Recording) -> list[Part]:
+def filled(recording: Recording) -> list[Part]:
     """The recording, where there is something to be seen on it; a kind of view that is not known here always is."""
     told = [recording.state[name] for name in _DRAWN if name in recording.state]
     return [recording] if any(told) or recording.state.get("caption") or not told else []

@@ -8,8 +8,6 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from cnnviz_widgets.engine.image_set import ImageSet
-
 from ._selection import Selection
 from ._unit_controls import Guarded
 from ._uploading import Uploading
@@ -42,7 +40,7 @@ class Photograph:
         """List the images, the chosen one on top; the panel marks this as its own change."""
         images, chosen = self._selection.images, self._selection.image
         options = [(str(label), name) for name, label in zip(images.ids, images.labels, strict=True)]
-        listed = _is_id(chosen, images)
+        listed = chosen in images
         if not listed:
             options.append(("none: open one" if chosen is None else _file_of(chosen) or "your image", ""))
         self.menu.options = options
@@ -53,21 +51,21 @@ class Photograph:
         images, chosen = self._selection.images, self._selection.image
         if chosen is None:
             return None
-        if _is_id(chosen, images):
+        if chosen in images:
             return (id(images), chosen), lambda: images[chosen]
         return (id(chosen),), lambda: chosen
 
     def code(self) -> str:
         """The image in Python."""
         images, chosen = self._selection.images, self._selection.image
-        if _is_id(chosen, images):
-            return f"images[{images.ids.index(chosen)}]"
+        if chosen in images:
+            return f"images[{images.number(chosen)}]"
         return repr(name) if (name := _file_of(chosen)) else "image"
 
     def remark(self) -> str:
         """The line that goes before code that names a file of which the path is not known; empty where none does."""
         chosen = self._selection.image
-        if chosen is None or _is_id(chosen, self._selection.images) or os.path.exists(_file_of(chosen)):  # noqa: PTH110 - an upload's name is no path
+        if chosen is None or chosen in self._selection.images or os.path.exists(_file_of(chosen)):  # noqa: PTH110 - an upload's name is no path
             return ""
         return "# the image as it was opened in the panel: put its path here"
 
@@ -82,10 +80,6 @@ class Photograph:
     def close(self) -> None:
         """Open no more."""
         self._uploading.close()
-
-
-def _is_id(chosen: Any, images: ImageSet) -> bool:
-    return isinstance(chosen, str) and chosen in images.ids
 
 
 def _file_of(chosen: Any) -> str:

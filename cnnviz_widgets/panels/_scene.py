@@ -69,7 +69,7 @@ def scene_of(panel: Any) -> dict[str, Any]:
     """
     selection, found = panel.selection, found_in(panel)
     chosen = selection.image
-    image = chosen if isinstance(chosen, str) and chosen in selection.images.ids else None
+    image = chosen if chosen in selection.images else None
     left_out = []
     if chosen is not None and image is None:
         left_out.append(

@@ -5,7 +5,7 @@
     twin_of(panel) -> its twin, closed in the end;   show(twin, unit, seconds) -> nothing, it shows that unit then
 
 A twin stands on a selection of its own, so neither the panel nor those that follow it are moved. It is set as the panel is, and
-takes over what the panel has made and no control tells.
+takes over what the panel has made and no control tells; until then it sleeps, so that nothing drawn before comes late.
 """
 
 from __future__ import annotations
@@ -40,13 +40,14 @@ def twin_of(panel: Panel) -> Iterator[Panel]:
         for name in _HELD:
             if hasattr(panel, name):
                 setattr(twin, name, getattr(panel, name))
+        if panel._card is not None:  # where it is closed again, the scene says so
+            twin._show_card.value = True
         theirs = found_in(twin).parts
         for path, part in found_in(panel).parts.items():
             if path in theirs:
                 hand_on(part, theirs[path])
         restore(twin, scene)
-        if panel._card is not None and panel._card.shown:
-            twin._show_card.value = True
+        twin.asleep = False
         yield twin
     finally:
         twin.close()

@@ -124,11 +124,11 @@ class ActivationPanel(Panel):
     def _fill_images(self) -> None:
         images, chosen = self.selection.images, self.selection.image
         options = [(f"{label}", name) for name, label in zip(images.ids, images.labels, strict=True)]
-        if not _is_id(chosen, images):
+        if chosen not in images:
             options.append(("none: open one" if chosen is None else _own_name(chosen) or "your image", ""))
         with self._own_changes():
             self.image.options = options
-            self.image.value = chosen if _is_id(chosen, images) else ""
+            self.image.value = chosen if chosen in images else ""
 
     def _drawing(self) -> Callable[[], None]:
         unit, network = self.selection.unit, self.network
@@ -171,7 +171,7 @@ class ActivationPanel(Panel):
 
     def _look(self, key: tuple[Any, ...], layer: Layer, network: Network, images: ImageSet, chosen: Any) -> _Seen:
         """One forward pass for the maps and for the classes."""
-        batch = network.prepare(images[chosen] if _is_id(chosen, images) else chosen)
+        batch = network.prepare(images[images.number(chosen)] if chosen in images else chosen)
         names = [layer.name] + ([network.output.name] if network.is_classifier else [])
         values = network.activations(batch, names)
         chances = network.probabilities(values[network.output.name])[0].cpu() if network.is_classifier else None
@@ -277,7 +277,7 @@ class ActivationPanel(Panel):
         images, chosen, unit = self.selection.images, self.selection.image, self.selection.unit
         if chosen is None:
             raise ValueError("there is no image: choose one, or open a file")
-        image = images[images.number(chosen)] if _is_id(chosen, images) else chosen
+        image = images[images.number(chosen)] if chosen in images else chosen
         return figures.activations(self.network, image, unit.layer, unit.channel, **self._figure_looks())
 
     def figure_code(self) -> str:
@@ -292,15 +292,15 @@ class ActivationPanel(Panel):
 
     def _image_code(self) -> str:
         chosen = self.selection.image
-        if _is_id(chosen, self.selection.images):
-            return f"images[{self.selection.images.ids.index(chosen)}]"
+        if chosen in self.selection.images:
+            return f"images[{self.selection.images.number(chosen)}]"
         return repr(name) if (name := _own_name(chosen)) else "image"
 
     def code(self) -> str:
         """Python code that gives the same picture."""
         layer, chosen, image = self.selection.layer, self.selection.image, self._image_code()
         lines = []
-        if not _is_id(chosen, self.selection.images) and not os.path.exists(_own_name(chosen)):  # noqa: PTH110 - an upload's name is no path
+        if chosen not in self.selection.images and not os.path.exists(_own_name(chosen)):  # noqa: PTH110 - an upload's name is no path
             lines.append("# the image as it was opened in the panel: put its path here")
         lines.append(f"maps = net.activations({image}, [{layer.name!r}])[{layer.name!r}][0]")
         if not _as_bars(layer.positions):
@@ -324,10 +324,6 @@ def _own_name(chosen: Any) -> str:
     """The file that an image of its own comes from, where it is known."""
     name = chosen if isinstance(chosen, str | os.PathLike) else getattr(chosen, "name", None)
     return os.fspath(name) if isinstance(name, str | os.PathLike) else ""
-
-
-def _is_id(chosen: Any, images: ImageSet) -> bool:
-    return isinstance(chosen, str) and chosen in images.ids
 
 
 def _identity(image: Any) -> Any:

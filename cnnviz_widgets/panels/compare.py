@@ -68,7 +68,7 @@ class ComparePanel(Panel):
 
     title = "Compare"
     page_holds = (
-        "what is shown; of activations, filters and classes with seven other units of the layer to choose among"
+        "what is shown; of activations, filters and classes with up to seven other units of the layer to choose among"
     )
 
     def __init__(

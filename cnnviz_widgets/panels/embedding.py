@@ -76,7 +76,9 @@ class EmbeddingPanel(Panel):
     """
 
     title = "Embedding"
-    page_holds = "the map, to zoom and to point at; coloured by a unit, with three others of its layer to choose among"
+    page_holds = (
+        "the map, to zoom and to point at; coloured by a unit, with up to three others of its layer to choose among"
+    )
 
     def __init__(
         self,

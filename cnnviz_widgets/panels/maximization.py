@@ -27,10 +27,10 @@ from cnnviz_widgets.views.standalone import Part
 from ._base import Panel, beside, fill_tree, layer_tree
 from ._code import maximizing, unit_code
 from ._controls import spaced, wide
-from ._former_runs import FormerRuns
+from ._former_runs import FormerRuns, KeptRun
 from ._lanes import Lanes, starting_from
 from ._objective_editor import ObjectiveEditor
-from ._page import recorded, unit_name
+from ._page import filled, recorded, unit_name
 from ._pictures import Pictures, animation, dissected, encoded
 from ._recipe_controls import CUSTOM, RecipeControls
 from ._runner import OVER, RESTING, Progress, Run
@@ -342,19 +342,22 @@ class MaximizationPanel(Panel):
 
     def _keep_former(self) -> None:
         """Keep what the run has come to for a page, without its film."""
-        if name := self._climbed_name:
-            self._former.keep(name, [self.player.recording(0), self.classes.recording(0)])
+        if run := self._run_for_page([*filled(self.player.recording(0)), *filled(self.classes.recording(0))]):
+            self._former.keep(run)
 
-    @property
-    def _climbed_name(self) -> str:
-        """What the run climbs; empty before the first frame, or where it climbs in another network."""
+    def _run_for_page(self, parts: list[Part]) -> KeptRun | None:
+        """The run with what a page shows of it; None before the first frame, or where it climbs in another network."""
         goal, network = self._goal, self._climbed
-        begun = goal is not None and self._best is not None and self._best.curve
-        return goal_name(network, goal) if begun and goal is not None and network is self.network else ""
+        if goal is None or self._best is None or not self._best.curve or network is not self.network:
+            return None
+        units = goal.units
+        plain = len(units) == 1 and repr(goal) == repr(units[0])
+        return KeptRun(repr(goal), unit_name(network, units[0]) if plain else repr(goal), parts)
 
     def _page_part(self, units: Sequence[Unit]) -> Part:
-        wanted = [unit_name(self.network, unit) for unit in units]
-        return self._former.beside(self._climbed_name, recorded(self), wanted)
+        parts = recorded(self)
+        wanted = {repr(unit): unit_name(self.network, unit) for unit in units}
+        return self._former.beside(self._run_for_page(parts), wanted) or parts
 
     def _page_units(self) -> list[Unit]:
         return []

@@ -99,9 +99,10 @@ function curvesOf(steps, values, images) {
   return curves;
 }
 
-/** Where the curve is in its canvas, in CSS pixels; the scrubber's track lines up with it. */
-const CURVE_BOX = { left: 72, right: 14, top: 12, bottom: 26 };
-/** Marks have their texts in rows above the curve. */
+/** Of the scrubber's thumb. */
+const THUMB_HALF = 8;
+/** Size of the texts and rows of marks above the curve, in CSS pixels where the type is the usual one; see `typeScale`. */
+const CURVE_TYPE = 14;
 const MARK_ROW = 20;
 const MARK_ROWS = 2;
 const MARK_REACH = 8;
@@ -109,18 +110,29 @@ const FORMER_OPACITY = 0.5;
 
 /**
  * @typedef {{
- *   width: number, height: number, end: number, step: number, former: Curve[], marks: [number, string][],
- * }} CurveView size in CSS pixels, last step of the axis, step of the cursor, curves left behind, what was changed when
+ *   width: number, height: number, type: number, end: number, step: number, former: Curve[], marks: [number, string][],
+ * }} CurveView size in CSS pixels, scale of the type, last step of the axis, step of the cursor, curves left behind, what was
+ *   changed when
  */
 
-/** Where a step is in the canvas. @param {number} step @param {{width: number, end: number}} view */
-function curveX(step, { width, end }) {
-  return CURVE_BOX.left + (step / Math.max(end, 1)) * (width - CURVE_BOX.left - CURVE_BOX.right);
+/**
+ * Room around the curve in its canvas, in CSS pixels; the scrubber's track lines up with it.
+ * @param {number} type scale of the type @param {[number, string][]} marks their texts take some above
+ */
+function curveEdges(type, marks) {
+  const rows = MARK_ROW * Math.min(marks.length, MARK_ROWS);
+  return { left: 64 * type + THUMB_HALF, right: 6 + THUMB_HALF, top: (12 + rows) * type, bottom: 26 * type };
 }
 
-/** Room that the texts of marks take above the curve. @param {[number, string][]} marks @returns {number} CSS pixels */
-function marksHeight(marks) {
-  return MARK_ROW * Math.min(marks.length, MARK_ROWS);
+/** Where a step is in the canvas. @param {number} step @param {CurveView} view */
+function curveX(step, { width, end, type, marks }) {
+  const { left, right } = curveEdges(type, marks);
+  return left + (step / Math.max(end, 1)) * (width - left - right);
+}
+
+/** @param {HTMLCanvasElement} canvas @param {number} type */
+function curveFont(canvas, type) {
+  return `${(CURVE_TYPE * type).toFixed(1)}px ${getComputedStyle(canvas).fontFamily}`;
 }
 
 /** Marks near a place, the one a reader means when pointing there. @param {number} x @param {CurveView} view */
@@ -134,32 +146,31 @@ function marksNear(x, view) {
  * @param {HTMLCanvasElement} canvas @param {Curve} curve @param {CurveView} view
  */
 function drawCurve(canvas, curve, view) {
-  const { width, height, former, marks } = view;
+  const { width, height, type, former, marks } = view;
   const ratio = fitCanvas(canvas, width, height);
   const context = canvas.getContext("2d");
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.clearRect(0, 0, width, height);
-  const { bottom } = CURVE_BOX;
-  const top = CURVE_BOX.top + marksHeight(marks);
+  const { top, bottom } = curveEdges(type, marks);
   const curves = [curve, ...former];
   const range = { low: Math.min(...curves.map((one) => one.low)), high: Math.max(...curves.map((one) => one.high)) };
   const flat = !(range.high > range.low);
   const [low, high] = flat ? [range.low - 0.5, range.high + 0.5] : [range.low, range.high];
   const x = (at) => curveX(at, view);
   const y = (value) => height - bottom - ((value - low) / (high - low)) * (height - top - bottom);
-  drawAxes(context, canvas, { ...view, ...range, flat, top });
-  drawMarks(context, canvas, { ...view, top });
+  drawAxes(context, canvas, { ...view, ...range, flat });
+  drawMarks(context, canvas, view);
   if (!Number.isFinite(range.low)) return;
   context.globalAlpha = FORMER_OPACITY;
   for (const one of former) drawLines(context, one, width, x, y);
   context.globalAlpha = 1;
   drawLines(context, curve, width, x, y);
-  drawCursor(context, canvas, curve, view.step, { x, y, top, height });
+  drawCursor(context, canvas, curve, view.step, { x, y, top, bottom: height - bottom });
 }
 
 /** @param {CanvasRenderingContext2D} context */
-function drawAxes(context, canvas, { width, height, end, low, high, flat, top }) {
-  const { left, right, bottom } = CURVE_BOX;
+function drawAxes(context, canvas, { width, height, type, marks, end, low, high, flat }) {
+  const { left, right, top, bottom } = curveEdges(type, marks);
   const ink = themeColor(canvas, "--cnnviz-ink");
   context.strokeStyle = themeColor(canvas, "--cnnviz-line");
   context.lineWidth = 1;
@@ -169,12 +180,12 @@ function drawAxes(context, canvas, { width, height, end, low, high, flat, top })
   context.lineTo(width - right, height - bottom + 0.5);
   context.stroke();
   context.fillStyle = ink;
-  context.font = `14px ${getComputedStyle(canvas).fontFamily}`;
+  context.font = curveFont(canvas, type);
   context.textBaseline = "middle";
   context.textAlign = "right";
   if (Number.isFinite(low)) {
-    if (!flat) context.fillText(formatNumber(low), left - 6, height - bottom - 4);
-    context.fillText(formatNumber(high), left - 6, flat ? (top + height - bottom) / 2 : top + 4);
+    if (!flat) context.fillText(formatNumber(low), left - 6, height - bottom - 4 * type);
+    context.fillText(formatNumber(high), left - 6, flat ? (top + height - bottom) / 2 : top + 4 * type);
   }
   context.textBaseline = "bottom";
   context.textAlign = "left";
@@ -185,8 +196,9 @@ function drawAxes(context, canvas, { width, height, end, low, high, flat, top })
 
 /** A line for each mark and, newest first, its text where it meets no other. @param {CanvasRenderingContext2D} context */
 function drawMarks(context, canvas, view) {
-  const { width, height, marks, top } = view;
-  context.font = `14px ${getComputedStyle(canvas).fontFamily}`;
+  const { width, height, type, marks } = view;
+  const { top, bottom } = curveEdges(type, marks);
+  context.font = curveFont(canvas, type);
   const places = markPlaces(marks.map(([step, text]) => [curveX(step, view), context.measureText(text).width]), width);
   context.strokeStyle = themeColor(canvas, "--cnnviz-muted");
   context.lineWidth = 1;
@@ -194,8 +206,8 @@ function drawMarks(context, canvas, view) {
   context.beginPath();
   for (const step of new Set(marks.map(([at]) => at))) {
     const at = Math.round(curveX(step, view)) + 0.5;
-    context.moveTo(at, top - 6);
-    context.lineTo(at, height - CURVE_BOX.bottom);
+    context.moveTo(at, top - 6 * type);
+    context.lineTo(at, height - bottom);
   }
   context.stroke();
   context.setLineDash([]);
@@ -203,7 +215,7 @@ function drawMarks(context, canvas, view) {
   context.textBaseline = "bottom";
   context.textAlign = "left";
   places.forEach((place, index) => {
-    if (place) context.fillText(marks[index][1], place.left, top - 7 - place.row * MARK_ROW);
+    if (place) context.fillText(marks[index][1], place.left, top - (7 + place.row * MARK_ROW) * type);
   });
 }
 
@@ -258,14 +270,13 @@ function drawLine(context, curve, image, stride, x, y) {
 }
 
 /** @param {CanvasRenderingContext2D} context */
-function drawCursor(context, canvas, curve, step, { x, y, top, height }) {
+function drawCursor(context, canvas, curve, step, { x, y, top, bottom }) {
   if (step < 0) return;
-  const { bottom } = CURVE_BOX;
   context.strokeStyle = themeColor(canvas, "--cnnviz-ink");
   context.lineWidth = 1;
   context.beginPath();
   context.moveTo(Math.round(x(step)) + 0.5, top);
-  context.lineTo(Math.round(x(step)) + 0.5, height - bottom);
+  context.lineTo(Math.round(x(step)) + 0.5, bottom);
   context.stroke();
   curve.at(step).forEach((value, image) => {
     if (!Number.isFinite(value)) return;

@@ -199,11 +199,12 @@ class FrameStream {
     this.pump();
   }
 
-  /** One question at a time; the newest waits. A lost one is asked again. @param {number} step */
+  /** One question at a time; the newest waits. A lost one is asked again, unless all answers were recorded. @param {number} step */
   ask(step) {
     this.wanted = step;
     if (this.askTimer || this.answered.has(step)) return;
     this.model.send({ type: "want", run: this.run, step });
+    if (this.model.recorded) return;
     this.askTimer = setTimeout(() => {
       this.askTimer = 0;
       if (!this.live && this.views.size) this.ask(this.wanted);

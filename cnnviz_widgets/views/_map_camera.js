@@ -163,21 +163,27 @@ class CameraTrait {
     [this.model, this.camera] = [model, camera];
     /** How to go there in the next frame. @type {"" | "jump" | "fly"} */
     this.asked = "";
+    /** Where to; null for where the trait says. @type {number[] | null} */
+    this.wanted = null;
     [this.seen, this.timer] = ["", 0];
   }
 
-  /** @param {"jump" | "fly"} way what is just opened has nothing to fly from */
-  ask(way) {
+  /**
+   * @param {"jump" | "fly"} way what is just opened has nothing to fly from
+   * @param {number[] | null} camera Python's; the trait may be the page's own newer one. null for the trait
+   */
+  ask(way, camera = null) {
     if (this.asked !== "jump") this.asked = way;
+    this.wanted = camera;
     clearTimeout(this.timer);
   }
 
   /** A frame begins. @param {MapPlace} all from which all is seen @param {MapPlace} home where the overview is */
   follow(all, home) {
-    const { camera, asked } = this;
+    const { camera, asked, wanted } = this;
     if (!asked) return;
-    this.asked = "";
-    const [x, y, nearer] = this.model.get("camera");
+    [this.asked, this.wanted] = ["", null];
+    const [x, y, nearer] = wanted ?? this.model.get("camera");
     const whole = x === undefined;
     const place = whole ? home : { x, y, zoom: camera.bounded(all.zoom + nearer) };
     if (asked === "fly") {

@@ -8,7 +8,8 @@
 
 Message to the browser:
 
-- ``{"type": "camera"}``: go where `camera` says. A page that is opened later begins there.
+- ``{"type": "camera", "camera"}``: go there, whatever the page's own `camera` is by now. A page that is opened later begins
+  where the trait says.
 
 The page sets `camera` when it has come to rest, a quarter of a second after the last movement.
 """
@@ -73,7 +74,7 @@ class PlaneView(View):
         place = checked_camera(camera)
         with self._lock:
             self.camera = place
-            self.send({"type": "camera"})
+            self.send({"type": "camera", "camera": place})
 
     @traitlets.validate("camera")
     def _valid_camera(self, proposal: Any) -> list[float]:

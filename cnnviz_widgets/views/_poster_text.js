@@ -6,7 +6,6 @@
  * afar, those that would cover others are left out.
  */
 
-const USUAL_TYPE = 15;
 const HEADING_SIZES = [13, 22];
 const LABEL_SIZES = [11, 18];
 const HEADING_LIFT = 3;
@@ -215,19 +214,6 @@ class PosterText {
     const found = this.headings.find(({ box: [x, y, width, height] }) => px >= x && py >= y && px <= x + width && py <= y + height);
     return found ? found.band : -1;
   }
-}
-
-/**
- * Call `onChange` when the font-size of an element becomes another one, for whatever reason.
- * @param {HTMLElement} node @param {() => void} onChange
- * @returns {() => void} stops it
- */
-function watchType(node, onChange) {
-  const probe = element("div", "cnnviz-poster-em", { "aria-hidden": "true" });
-  node.append(probe);
-  const sizes = new ResizeObserver(onChange);
-  sizes.observe(probe);
-  return () => sizes.disconnect();
 }
 
 /** @param {number[]} a @param {number[]} b left, top, width and height */

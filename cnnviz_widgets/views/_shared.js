@@ -5,8 +5,12 @@
  * @typedef {{
  *   get(name: string): any, set(name: string, value: any): void, save_changes(): void,
  *   send(content: object): void, on(event: string, handler: Function): void, off(event: string, handler: Function): void,
+ *   recorded?: boolean,
  * }} Model
  */
+
+/** Font-size of a view, in CSS pixels, unless what is around it sets another; see _shared.css. */
+const USUAL_TYPE = 15;
 
 /**
  * Bytes of a binary trait or message buffer.
@@ -147,6 +151,27 @@ function watchShown(node, onShow) {
     sights.disconnect();
     window.removeEventListener("resize", show);
   };
+}
+
+/**
+ * Call `onChange` when the font-size of an element becomes another one, for whatever reason.
+ * @param {HTMLElement} node @param {() => void} onChange
+ * @returns {() => void} stops it
+ */
+function watchType(node, onChange) {
+  const probe = element("div", "cnnviz-em", { "aria-hidden": "true" });
+  node.append(probe);
+  const sizes = new ResizeObserver(onChange);
+  sizes.observe(probe);
+  return () => sizes.disconnect();
+}
+
+/**
+ * How large an element's type is: what is drawn in it, and not set by CSS, grows by this factor.
+ * @param {HTMLElement} node @returns {number} 1 where its font-size is `USUAL_TYPE`
+ */
+function typeScale(node) {
+  return parseFloat(getComputedStyle(node).fontSize) / USUAL_TYPE;
 }
 
 /**

@@ -27,6 +27,8 @@ function answers(question, message) {
 class RecordedModel {
   /** @param {RecordedView} view */
   constructor(view) {
+    /** Whether it answers at once or never. */
+    this.recorded = true;
     this.state = { ...view.state };
     this.bytes = { ...view.bytes };
     this.answers = view.answers;

@@ -1,6 +1,6 @@
 /** Picture, scrubber and score curve of a run; see frame_player.py for traits and messages. */
 
-const CURVE_HEIGHT = 150;
+const PLOT_HEIGHT = 112;
 const CURVE_TALLEST = 320;
 /** From this width on the legend stands beside the curve, below it otherwise. */
 const LEGEND_BESIDE = 560;
@@ -16,6 +16,7 @@ class PlayerView {
     this.build(el);
     this.refresh = inNextFrame(() => this.draw());
     this.stopWatching = watchShown(this.root, () => this.refresh());
+    this.stopWatchingType = watchType(this.root, () => this.refresh());
     this.curveCanvas.addEventListener("pointermove", (event) => this.point(event.offsetX));
     this.curveCanvas.addEventListener("pointerdown", (event) => this.point(event.offsetX));
     this.curveCanvas.addEventListener("pointerleave", () => this.point(null));
@@ -75,8 +76,10 @@ class PlayerView {
     const width = this.track.offsetWidth;
     const needed = beside ? this.legend.scrollHeight - this.track.offsetHeight : 0;
     const marks = model.get("marks");
-    const height = Math.min(Math.max(CURVE_HEIGHT + marksHeight(marks), needed), CURVE_TALLEST);
-    this.curveView = { width, height, end: this.end, step: this.step, former: stream.former, marks };
+    const type = typeScale(this.curveCanvas);
+    const { top, bottom } = curveEdges(type, marks);
+    const height = Math.min(Math.max(PLOT_HEIGHT + top + bottom, needed), CURVE_TALLEST);
+    this.curveView = { width, height, type, end: this.end, step: this.step, former: stream.former, marks };
     drawCurve(this.curveCanvas, stream.curve, this.curveView);
     this.point(this.pointedAt);
   }
@@ -211,6 +214,7 @@ class PlayerView {
 
   close() {
     this.stopWatching();
+    this.stopWatchingType();
     this.refresh.cancel();
     this.root.remove();
   }

@@ -122,7 +122,7 @@ class FramePlayer(View):
         self.on_msg(self._receive)
 
     def start(self, run: int, total_steps: int, labels: Sequence[str] = ()) -> None:
-        """Begin another run: frames, curves and marks of the last one are forgotten, its late messages ignored.
+        """Begin another run: frames, curves, marks and caption of the last one are forgotten, its late messages ignored.
 
         The last picture stays on the screen until the first new one.
 
@@ -153,6 +153,7 @@ class FramePlayer(View):
                 step=0,
                 images=0,
                 labels=list(labels),
+                caption="",
                 marks=[],
                 branches=[],
                 still=b"",
@@ -268,10 +269,14 @@ class FramePlayer(View):
                 self.marks = [*self.marks, note][-_MARKS_KEPT:]
 
     def recording(self, most_bytes: int = ROOM) -> Recording:
-        """The newest picture and the curve, with all frames that are kept, or none where there is no room for all."""
+        """The newest picture and the curve, with all frames that are kept, or none where there is no room for all.
+
+        The page begins there, also where somebody is looking back.
+        """
         with self._lock:
             found, frames, run = super().recording(most_bytes), self._history.frames(), self.run
             steps, rows = self._scores.since(0)
+        found = replace(found, state={**found.state, "looking_at": -1})
         if frames and (frames[-1][0] > found.state["step"] or not found.state["still"]):
             on_its_way = {
                 "still": _png(frames[-1][1]),

@@ -6,10 +6,12 @@
  */
 
 const BARS_HEIGHT = 104;
-const AXIS_HEIGHT = 28;
-const TOP_MARGIN = 10;
-const RIGHT_MARGIN = 8;
+/** Lengths of texts, in CSS pixels where the type is the usual one; see `typeScale`. */
+const TEXT_HEIGHT = 20;
+const COUNT_STEP = 18;
 const LABEL_ROW = 22;
+const AXIS_MARGIN = 8;
+const RIGHT_MARGIN = 8;
 const TICK_GAP = 12;
 const MARK_REACH = 4;
 const PAGE_BINS = 10;
@@ -79,9 +81,11 @@ class HistogramView {
     this.build(el);
     this.listen();
     this.redraw = inNextFrame(() => this.draw());
-    this.stopWatching = watchShown(this.box, () => {
-      if (this.stale || this.box.clientWidth !== this.width) this.redraw();
-    });
+    const show = () => {
+      if (this.stale || this.box.clientWidth !== this.width || typeScale(this.box) !== this.type) this.redraw();
+    };
+    this.stopWatching = watchShown(this.box, show);
+    this.stopWatchingType = watchType(this.box, show);
     this.refresh();
   }
 
@@ -141,6 +145,7 @@ class HistogramView {
     const width = this.box.clientWidth;
     if (!bins?.counts.length || !width || !this.box.isConnected) return;
     this.width = width;
+    this.type = typeScale(this.box);
     this.fontFamily = getComputedStyle(this.box).fontFamily;
     const most = bins.counts.reduce((largest, count) => Math.max(largest, count), 1);
     const ticks = countTicks(most, bins.log);
@@ -151,10 +156,10 @@ class HistogramView {
     const plot = { left, right: Math.max(left + 1, width - RIGHT_MARGIN), top: 0, bottom: 0, low, high };
     const marks = this.placedMarks(finite, plot, width);
     const rows = Math.max(0, ...marks.map(({ place }) => (place ? place.row + 1 : 0)));
-    plot.top = TOP_MARGIN + rows * LABEL_ROW;
+    plot.top = (TEXT_HEIGHT / 2 + rows * LABEL_ROW) * this.type;
     plot.bottom = plot.top + BARS_HEIGHT;
     this.plot = plot;
-    this.box.style.height = `${plot.bottom + AXIS_HEIGHT}px`;
+    this.box.style.height = `${plot.bottom + AXIS_MARGIN + TEXT_HEIGHT * this.type}px`;
     this.drawing.replaceChildren(this.hover, this.chosen, ...this.countNodes(ticks, most), ...this.barNodes(most),
       ...this.axisNodes(), ...marks.flatMap((mark) => this.markNodes(mark)));
     this.showColumns();
@@ -163,7 +168,7 @@ class HistogramView {
 
   /** @param {string} text @param {boolean} bold @returns {number} CSS pixels */
   textWidth(text, bold = false) {
-    this.measuring.font = `${bold ? 600 : 400} 15px ${this.fontFamily}`;
+    this.measuring.font = `${bold ? 600 : 400} ${USUAL_TYPE * this.type}px ${this.fontFamily}`;
     return this.measuring.measureText(text).width;
   }
 
@@ -186,12 +191,12 @@ class HistogramView {
     const written = [];
     return ticks.flatMap((count) => {
       const height = this.heightOf(count, most);
-      if (written.some((other) => Math.abs(other - height) < 18)) return [];
+      if (written.some((other) => Math.abs(other - height) < COUNT_STEP * this.type)) return [];
       written.push(height);
       const top = bottom - height;
       return [
         this.node("level", { left, top, width: right - left }),
-        this.node("count", { left: 0, top: top - 10, width: left - 8 }, String(count)),
+        this.node("count", { left: 0, top: top - (TEXT_HEIGHT / 2) * this.type, width: left - 8 }, String(count)),
       ];
     });
   }
@@ -265,7 +270,7 @@ class HistogramView {
 
   markNodes({ mark, text, at, width, place }) {
     const { top, bottom } = this.plot;
-    const rowTop = (row) => top - 4 - (row + 1) * LABEL_ROW;
+    const rowTop = (row) => top - 4 - (row + 1) * LABEL_ROW * this.type;
     const from = place ? rowTop(place.row) + 2 : top - 4;
     const nodes = [this.node("mark", { left: at, top: from, height: bottom - from })];
     if (place) nodes.push(this.node("label", { left: place.left, top: rowTop(place.row), width: width + 1 }, text));
@@ -377,6 +382,7 @@ class HistogramView {
 
   close() {
     this.stopWatching();
+    this.stopWatchingType();
     this.redraw.cancel();
     this.root.remove();
   }

@@ -231,9 +231,9 @@ class MapView {
     this.surface.redraw();
   }
 
-  /** To where the trait `camera` says. */
-  moveCamera() {
-    this.surface.cameraTrait.ask("fly");
+  /** @param {number[]} camera as the trait has it */
+  moveCamera(camera) {
+    this.surface.cameraTrait.ask("fly", camera);
     this.surface.redraw();
   }
 
@@ -306,7 +306,7 @@ class MapState {
   receive(message, buffers) {
     if (message.type === "page") this.pages.receive(message, buffers);
     if (message.type === "fly") this.views.forEach((view) => view.fly(message.index));
-    if (message.type === "camera") this.views.forEach((view) => view.moveCamera());
+    if (message.type === "camera") this.views.forEach((view) => view.moveCamera(message.camera));
     if (message.type === "large") {
       this.large.receive(message, buffers);
       this.views.forEach((view) => view.tip.image === message.index && view.tip.enlarge());

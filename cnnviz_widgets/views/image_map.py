@@ -17,7 +17,7 @@ Messages to the browser:
 
 - ``{"type": "page", "version", "level", "number"}`` with buffer JPEG, empty where there is none.
 - ``{"type": "large", "version", "index"}`` with buffer JPEG or PNG, empty where there is none.
-- ``{"type": "fly", "index"}``, and ``{"type": "camera"}`` of `PlaneView`.
+- ``{"type": "fly", "index"}``, and ``{"type": "camera", "camera"}`` of `PlaneView`.
 
 Positions, labels and the selection are traits; thumbnails are messages, so that none travels before it is seen, and none
 twice: a page that is opened again asks for what it needs. What does not bear the present version is ignored.

@@ -208,9 +208,9 @@ class PosterView {
     else await this.root.requestFullscreen?.().catch(() => {});
   }
 
-  /** To where the trait `camera` says. */
-  moveCamera() {
-    this.surface.cameraTrait.ask("fly");
+  /** @param {number[]} camera as the trait has it */
+  moveCamera(camera) {
+    this.surface.cameraTrait.ask("fly", camera);
     this.surface.redraw();
   }
 
@@ -300,7 +300,7 @@ class PosterState {
   receive(message, buffers) {
     if (message.type === "pictures") this.pictures.receive(message, buffers);
     if (message.type === "fly") this.views.forEach((view) => view.fly(message.index));
-    if (message.type === "camera") this.views.forEach((view) => view.moveCamera());
+    if (message.type === "camera") this.views.forEach((view) => view.moveCamera(message.camera));
   }
 
   close() {

@@ -16,7 +16,7 @@ Messages to the browser:
 
 - ``{"type": "pictures", "version", "tiles": [[index, level, revision, lines, finest], ...]}`` with a buffer for each, empty
   where there is no picture; `finest` says that no other level has more of it.
-- ``{"type": "fly", "index"}``, and ``{"type": "camera"}`` of `PlaneView`.
+- ``{"type": "fly", "index"}``, and ``{"type": "camera", "camera"}`` of `PlaneView`.
 
 What stands where, the texts and the revisions of the pictures are traits; pictures are messages in answer to questions, so
 that none travels before it is seen, and an atlas that grows faster than a page can show floods nobody. A page that is opened

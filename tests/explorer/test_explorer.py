@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,60 @@ def test_images_are_found_by_label_and_by_id(strip: Strip) -> None:
     assert (looks(strip), strip.table.caption) == ([], "No label or name of an image holds 'zebra'.")
     enter(strip, "")
     assert looks(strip)[0] == 1
+
+
+def test_another_large_collection_is_shown_whole(strip: Strip) -> None:
+    enter(strip, "kind 3")
+    strip._selection.images = [np.full((8, 8), 50 + n, np.uint8) for n in range(100)]
+    assert looks(strip) == list(range(50, 50 + MOST))
+    assert (strip.search.value, strip.table.caption) == ("", "1 to 60 of 100 images")
+
+
+def test_a_click_means_the_photograph_that_is_shown(strip: Strip, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoding, go_on = threading.Event(), threading.Event()
+    decoded = cnn.ImageSet.thumbnail_data
+
+    def slow(self: cnn.ImageSet, number: int, side: int) -> bytes:
+        decoding.set()
+        assert go_on.wait(PATIENCE)
+        return decoded(self, number, side)
+
+    monkeypatch.setattr(cnn.ImageSet, "thumbnail_data", slow)
+    strip.on.click()
+    assert decoding.wait(PATIENCE)
+    choose(strip.table, 3)
+    go_on.set()
+    assert strip._selection.image == "3"
+    assert (looks(strip)[0], strip.table.selected) == (1, 3)
+
+
+def test_a_click_means_what_is_shown_also_where_the_next_page_could_not_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = cnn.ImageSet.from_arrays(np.zeros((100, 8, 8), np.uint8))
+    told: list[str] = []
+    strip = Strip(Selection(grey(), images), lambda error: told.append(str(error)), lambda: None)
+    strip.wait(PATIENCE)
+
+    def broken(self: cnn.ImageSet, number: int, side: int) -> bytes:
+        raise RuntimeError("the disk is gone")
+
+    monkeypatch.setattr(cnn.ImageSet, "thumbnail_data", broken)
+    strip.on.click()
+    strip.wait(PATIENCE)
+    assert told == ["the disk is gone"]
+    assert strip.table.caption == "1 to 60 of 100 images"
+    choose(strip.table, 3)
+    assert strip._selection.image == "3"
+    strip.close()
+
+
+def test_a_closed_strip_is_held_by_no_selection() -> None:
+    selection = Selection(grey(), greys(4))
+    before = {name: len(selection._trait_notifiers.get(name, {}).get("change", [])) for name in selection.trait_names()}
+    strip = Strip(selection, lambda error: pytest.fail(str(error)), lambda: None)
+    strip.wait(PATIENCE)
+    strip.close()
+    left = {name: len(selection._trait_notifiers.get(name, {}).get("change", [])) for name in selection.trait_names()}
+    assert left == before
 
 
 def test_another_collection_with_the_same_ids_is_another(strip: Strip) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import re
 from collections.abc import Iterator
@@ -12,7 +13,9 @@ import pytest
 from ipywidgets.widgets.widget import _instances
 
 import cnnviz_widgets as cnn
-from cnnviz_widgets import Explorer
+from cnnviz_widgets import Explorer, NeighborsPanel
+from cnnviz_widgets.engine.layers import Unit
+from cnnviz_widgets.panels import _page
 from tests.panels.indexed import greys, index_of, local
 from tests.panels.networks import dense
 
@@ -67,6 +70,40 @@ def test_a_panel_that_rests_shows_what_is_chosen_now(explorer: Explorer, tmp_pat
     text = explorer.export_html(tmp_path / "all.html").read_text("utf-8")
     assert "3: 6 channels of" in text
     assert "3: 6 channels of" not in activations.grid.caption
+
+
+def test_a_panel_that_rests_and_shows_no_unit_is_drawn_for_it(explorer: Explorer, tmp_path: Path) -> None:
+    neighbors = explorer.show_panel("Neighbours")
+    explorer.show_panel("Filters")
+    explorer.wait()
+    explorer.selection.image = "5"
+    explorer.wait()
+    assert isinstance(neighbors, NeighborsPanel)
+    before = neighbors.table.data
+    text = explorer.export_html(tmp_path / "all.html").read_text("utf-8")
+    assert neighbors.asleep
+    assert neighbors.neighbors is not None
+    assert neighbors.neighbors.queries[0] == "5"
+    assert neighbors.table.data != before
+    assert base64.b64encode(neighbors.table.data).decode() in text
+
+
+@pytest.mark.parametrize("error", [ValueError, TimeoutError])
+def test_a_unit_that_fails_leaves_the_others_there(
+    error: type[Exception], explorer: Explorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer, show = explorer.network["3"], _page.show
+
+    def failing(twin: Any, unit: Unit, seconds: float) -> None:
+        if unit == layer[2] and twin.title == "Activations":
+            raise error("no memory for it")
+        show(twin, unit, seconds)
+
+    monkeypatch.setattr(_page, "show", failing)
+    text = explorer.export_html(tmp_path / "all.html", [layer[1], layer[2], layer[3]]).read_text("utf-8")
+    assert told(text, "option") == ["3[1]", "3[2]", "3[3]"]
+    assert text.count("no memory for it") == 1
+    assert text.count("3[1] on the image") == text.count("3[3] on the image") == 1
 
 
 def test_the_button_offers_some_units(explorer: Explorer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -194,6 +195,54 @@ def test_the_code_makes_the_same_images(panel: AtlasPanel, quick: None) -> None:
     for layer in again.layers:
         unit = again.units(layer)[0]
         assert again.image(unit).png == panel.selection.atlas.image(unit).png
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"layers": ["nowhere"]}, "no layer 'nowhere'"),
+        ({"layers": "nowhere"}, "no layer 'nowhere'"),
+        ({"steps": 0}, "steps=0; expected a number from 1, or None"),
+        ({"steps": -3}, "steps=-3; expected a number from 1, or None"),
+    ],
+)
+def test_layers_and_steps_that_are_none_are_told(given: dict[str, Any], told: str) -> None:
+    with pytest.raises((ValueError, KeyError), match=re.escape(told)):
+        AtlasPanel(local(), **given)
+
+
+@pytest.mark.parametrize("as_layers", [False, True])
+def test_chosen_layers_in_a_few_steps(keep: Keep, as_layers: bool) -> None:
+    net = local()
+    names = ["3", net.output.name]
+    panel = keep(AtlasPanel(net, layers=[net[name] for name in names] if as_layers else names, steps=5))
+    panel.builder.units.value = 1
+    panel.run()
+    panel.wait()
+    atlas = panel.selection.atlas
+    assert [layer.name for layer in atlas.layers] == names
+    assert f"layers={names!r}, units=1, steps=5" in panel.code()
+    again = result_of(panel.code(), net, ())["result"]
+    assert again.layers == atlas.layers
+    for layer in atlas.layers:
+        unit = atlas.units(layer)[0]
+        assert again.image(unit).png == atlas.image(unit).png
+
+
+def test_another_network_has_its_own_main_layers(keep: Keep) -> None:
+    first, other = local(), grey()
+    panel = keep(AtlasPanel(first, layers=["3"], steps=4))
+    panel.builder.units.value = 1
+    panel.selection.network = other
+    panel.wait()
+    assert "layers" not in panel.code()
+    assert "steps=4" in panel.code()
+    panel.run()
+    panel.wait()
+    assert panel.selection.atlas.layers == tuple(other.main_layers)
+    panel.selection.network = first
+    panel.wait()
+    assert "layers=['3']" in panel.code()
 
 
 def test_another_network_ends_it(keep: Keep, quick: None) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 import io
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,14 +19,17 @@ from PIL import Image
 import cnnviz_widgets as cnn
 from cnnviz_widgets import Atlas, FilterPanel, MaximizationPanel, Selection, TopImagesPanel
 from cnnviz_widgets.engine.layers import Unit
-from cnnviz_widgets.panels import Panel, _base
+from cnnviz_widgets.engine.projections import TSNE
+from cnnviz_widgets.panels import Panel, _base, _scene
+from cnnviz_widgets.panels._card_body import CardBody
 from cnnviz_widgets.panels._page import part_of, units_beside
 from cnnviz_widgets.panels._synthesis import Made
 from cnnviz_widgets.views import FramePlayer
-from cnnviz_widgets.views.standalone import Beside
+from cnnviz_widgets.views._recording import Recording
+from cnnviz_widgets.views.standalone import Beside, Choice
 from tests.panels.indexed import greys, index_of, local, noise
-from tests.panels.networks import dense
-from tests.panels.waiting import PATIENCE, ours, reach
+from tests.panels.networks import convolutional, dense
+from tests.panels.waiting import PATIENCE, ours, reach, until
 
 Keep = Callable[[Any], Any]
 PANELS = sorted(Panel.__subclasses__(), key=lambda panel: panel.__name__)
@@ -187,6 +191,100 @@ def test_an_open_card_is_on_the_page_of_each_unit(keep: Keep) -> None:
         assert text.count(told) == 1
 
 
+def test_what_was_made_in_an_open_card_is_on_the_page_too(keep: Keep) -> None:
+    network = local()
+    panel = keep(FilterPanel(network))
+    panel._show_card.value = True
+    panel.wait()
+    synthesis = panel._card.body.made.synthesis
+    with synthesis._lock:
+        synthesis._made[synthesis._key] = Made(picture("JPEG"), 7.0, "climbed here")
+    first = panel.selection.unit
+    panel.selection.unit = network["3"][2]
+    panel.wait()
+    assert panel._page([panel.selection.unit, first]).count("climbed here") == 1
+
+
+def test_a_card_that_was_closed_again_is_not_on_the_page(keep: Keep) -> None:
+    panel = keep(FilterPanel(local()))
+    panel._show_card.value = True
+    panel._show_card.value = False
+    panel.wait()
+    text = panel._page([panel.selection.unit, panel.network["3"][2]])
+    assert len(choices(text)) == 2
+    assert "channel 2 of 6; Conv2d" not in text
+
+
+def test_a_card_is_waited_for(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = keep(FilterPanel(local()))
+    panel._show_card.value = True
+    panel.wait()
+    gate, draw, wait = threading.Event(), CardBody._draw, panel._card._latest.wait
+
+    def gated(self: CardBody, *chosen: Any) -> None:
+        assert gate.wait(PATIENCE)
+        draw(self, *chosen)
+
+    def opening(seconds: float) -> None:
+        gate.set()
+        wait(seconds)
+
+    monkeypatch.setattr(CardBody, "_draw", gated)
+    monkeypatch.setattr(panel._card._latest, "wait", opening)
+    panel.selection.unit = panel.network["3"][2]
+    text = panel._page()
+    gate.set()
+    assert text.count("channel 2 of 6; Conv2d") == 1
+
+
+def test_what_is_said_within_a_panel_is_on_the_page(keep: Keep) -> None:
+    network = local()
+    panel = keep(cnn.ActivationPanel(network, greys(3, size=(16, 16))))
+    panel.why.method.value = "saliency"
+    panel._show_card.value = True
+    panel._show_code.value = True
+    panel.wait()
+    assert panel.why.legend.text.startswith("saliency")
+    said = panel._card.body.remark.text
+    assert said
+    text = html.unescape(panel._page())
+    assert (text.count(panel.why.legend.text), text.count(said)) == (1, 1)
+    assert panel.code() not in text
+
+
+def test_a_map_is_shown_though_its_twin_draws_slowly(
+    selected: Callable[[], Selection], keep: Keep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = keep(cnn.EmbeddingPanel(selected().network, selection=selected()))
+    panel.projection = TSNE(perplexity=4.0, iterations=20)
+    panel.run()
+    panel.wait()
+    panel.projection = TSNE(perplexity=3.0, iterations=20)
+    panel.wait()
+    caption, drawing, restored = panel.view.caption, threading.Event(), threading.Event()
+    assert caption.startswith("t-SNE")
+    standing, alike, restore = cnn.EmbeddingPanel._standing, cnn.EmbeddingPanel._alike, _scene.restore
+
+    def late(self: cnn.EmbeddingPanel, *asked: Any) -> Any:
+        drawing.set()
+        assert restored.wait(PATIENCE)
+        return standing(self, *asked)
+
+    def begun(self: cnn.EmbeddingPanel, selection: Selection) -> Any:
+        twin = alike(self, selection)
+        until(lambda: twin._stale or drawing.is_set())
+        return twin
+
+    def restoring(twin: Any, scene: Any) -> None:
+        restore(twin, scene)
+        restored.set()
+
+    monkeypatch.setattr(cnn.EmbeddingPanel, "_standing", late)
+    monkeypatch.setattr(cnn.EmbeddingPanel, "_alike", begun)
+    monkeypatch.setattr(_scene, "restore", restoring)
+    assert html.unescape(panel._page([panel.network["3"][4]])).count(caption) == 1
+
+
 def test_rows_that_are_kept_stay(selected: Callable[[], Selection], keep: Keep) -> None:
     selection = selected()
     panel = keep(cnn.NeighborsPanel(selection.network, selection=selection))
@@ -246,6 +344,37 @@ def test_a_page_of_runs_holds_the_last_of_each_goal(keep: Keep, tmp_path: Path) 
     panel.selection.network = local()
     panel.wait()
     assert choices(panel._page()) == []
+
+
+def test_classes_of_one_name_are_told_apart(keep: Keep) -> None:
+    plain = local()
+    network = cnn.Network(plain.module, plain.input, ("crane", "light", "crane"), name="local")
+    panel = keep(MaximizationPanel(network, cnn.Recipe(steps=2)))
+    for channel in (0, 1, 2):
+        climb(panel, network.output[channel])
+    assert choices(panel._page()) == ["crane [2]", "light", "crane [0]"]
+    first = panel._page_part([network.output[0]])
+    assert first == panel._former._kept[repr(network.output[0])].parts
+    with pytest.raises(ValueError, match=r"no image of 3\[2\] .* there is one of crane \[2\], light, crane \[0\]"):
+        panel._page([network["3"][2]])
+
+
+def recordings(parts: Any) -> Iterator[Recording]:
+    if isinstance(parts, Recording):
+        yield parts
+    for part in parts if isinstance(parts, list) else getattr(parts, "parts", []):
+        yield from recordings(part)
+
+
+@pytest.mark.parametrize(("network", "views"), [(local, 2), (convolutional, 1)])
+def test_a_former_run_has_no_bars_without_classes(network: Callable[[], cnn.Network], views: int, keep: Keep) -> None:
+    net = network()
+    panel = keep(MaximizationPanel(net, cnn.Recipe(steps=2)))
+    for channel in (0, 1):
+        climb(panel, net["0"][channel])
+    runs = panel._page_part(())
+    assert isinstance(runs, Choice)
+    assert [len(list(recordings(run))) for run in runs.parts] == [views, views]
 
 
 def picture(format: str) -> bytes:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cnnviz_widgets.views import FramePlayer
+from cnnviz_widgets.views._base import joined
 from tests.views.harness import SHIM, Shown
 from tests.views.test_frame_player import CURVE, PICTURE, READOUT, encoded
 from tests.views.test_pacing import Clock
@@ -170,6 +171,35 @@ def test_marks_are_lines_with_texts_that_show_on_hover(show):
     run.shown.frames()
     assert run.shown.locator(TIP).is_hidden()
     assert run.shown.page.locator("i").count() == 0
+
+
+def written(shown: Shown, scale: float) -> list[int]:
+    """Where the score at the left begins, how wide it is, and how high the text below the curve."""
+    curve, scrubber = (shown.locator(css).bounding_box() for css in (CURVE, "input[type=range]"))
+    left = round(scrubber["x"] - curve["x"] + 8)
+    ink = shown.pixels(CURVE)[..., 3] > 128
+    score = np.flatnonzero(ink[:, : left - 3].any(axis=0))
+    below = ink[-round(26 * scale) + 2 :, left : left + round(60 * scale)].any(axis=1)
+    return [int(score[0]), int(score[-1] - score[0]), int(below.sum())]
+
+
+def test_texts_grow_with_the_type_of_the_panel_around(show):
+    run = Run(show, [])
+    run.play(range(2), -12345.678)
+    run.player.mark(1, "sigma 1")
+    run.shown.frames(4)
+    _, width, height = usual = written(run.shown, 1)
+    assert min(usual) >= 2
+    before = run.shown.pixels(CURVE).shape[0]
+    run.shown.page.add_style_tag(content=joined("panel.css"))
+    run.shown.page.evaluate("() => document.body.classList.add('cnnviz-large')")
+    run.shown.wait(f"document.querySelector('{CURVE}').height > argument", before)
+    begins, *sizes = written(run.shown, 23 / 15)
+    assert sizes == pytest.approx([23 / 15 * width, 23 / 15 * height], abs=2)
+    assert begins >= 2
+    run.shown.page.evaluate("() => document.body.classList.remove('cnnviz-large')")
+    run.shown.wait(f"document.querySelector('{CURVE}').height === argument", before)
+    assert written(run.shown, 1) == usual
 
 
 def test_texts_without_room_are_not_written(show):

@@ -12,6 +12,7 @@ import traitlets
 from PIL import Image
 
 from cnnviz_widgets.views import Histogram, Mark
+from cnnviz_widgets.views._base import joined
 from tests.views.harness import SHIM, Shown
 from tests.views.test_picture_table import contrast
 
@@ -421,6 +422,42 @@ def test_another_width_moves_the_marks(show):
     (mark,), place = boxes(shown, MARK), axis(shown, 0, 20)
     assert mark["x"] + mark["width"] / 2 == pytest.approx(place(20), abs=2)
     assert boxes(shown, BAR)[9]["x"] == pytest.approx(place(9), abs=2)
+
+
+def ink(shown: Shown, css: str) -> list[dict[str, float]]:
+    """Where the letters of texts are, which may be beyond the nodes that hold them."""
+    script = """nodes => nodes.map((node) => {
+      const range = document.createRange();
+      range.selectNodeContents(node);
+      return range.getBoundingClientRect().toJSON();
+    })"""
+    return shown.page.locator(css).evaluate_all(script)
+
+
+@pytest.mark.browser
+def test_texts_grow_with_the_type_of_the_panel_around_and_keep_clear(show):
+    marks = [Mark(4, "best photograph"), Mark(5, "in focus", "muted"), Mark(6, "synthesized", "accent")]
+    shown = drawn(show(histogram([12345, 400, 9000] * 4, *marks)))
+    usual = boxes(shown, LABEL)
+    shown.page.add_style_tag(content=joined("panel.css"))
+    shown.page.evaluate("() => document.body.classList.add('cnnviz-large')")
+    shown.wait("document.querySelector(argument[0]).clientWidth > 1.4 * argument[1]", [LABEL, usual[0]["width"]])
+    assert [
+        box["width"] / small["width"] for box, small in zip(boxes(shown, LABEL), usual, strict=True)
+    ] == pytest.approx([23 / 15] * 3, rel=0.03)
+    (frame,) = boxes(shown, BOX)
+    for css in (LABEL, VALUE, ".cnnviz-histogram-count"):
+        found = ink(shown, css)
+        assert len(found) >= 3
+        assert {round(text["height"]) for text in found} == {round(ink(shown, LABEL)[0]["height"])}
+        for text in found:
+            assert frame["x"] <= text["x"]
+            assert text["x"] + text["width"] <= frame["x"] + frame["width"]
+            assert frame["y"] <= text["y"]
+            assert text["y"] + text["height"] <= frame["y"] + frame["height"]
+        assert not [pair for pair in itertools.combinations(found, 2) if overlap(*pair, gap=-3)]
+    left = boxes(shown, ".cnnviz-histogram-axis")[0]["x"]
+    assert all(text["x"] + text["width"] < left for text in ink(shown, ".cnnviz-histogram-count"))
 
 
 @pytest.mark.browser

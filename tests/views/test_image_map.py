@@ -152,8 +152,10 @@ def test_the_script_uses_the_synced_traits_and_no_others():
     watched = {
         name for names in re.findall(r"watch\(model,\s*\[([^\]]*)\]", script) for name in re.findall(r'"(\w+)"', names)
     }
-    assert read == watched == own
-    assert written <= watched
+    assert read == own
+    # each page looks where it likes; Python moves them by a message
+    assert watched == own - {"camera"}
+    assert written <= watched | {"camera"}
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|https?:|@import|url\(|webgl", script)
     names = re.findall(r"^(?:async )?(?:function\*?|class|const|let) (\w+)", script, flags=re.MULTILINE)
     assert len(names) == len(set(names))

@@ -139,6 +139,24 @@ def test_python_leads_there_and_back(view: Any, hang: Hang) -> None:
 
 
 @pytest.mark.browser
+def test_python_leads_also_to_where_its_own_trait_is_while_the_page_tells_of_another_place(
+    view: Any, hang: Hang
+) -> None:
+    shown = hang(view)
+    x, y, scale = seen(shown)
+    shown.locator(canvas(shown)).hover()
+    shown.page.keyboard.down("Control")
+    shown.page.mouse.wheel(0, -300)
+    shown.page.keyboard.up("Control")
+    shown.wait("harness.model.get('camera').length === 3")
+    assert view.camera == []
+    view.move_camera([])
+    arrives(shown, x, y, scale)
+    told(shown, [])
+    assert seen(shown) == pytest.approx([x, y, scale], rel=1e-6)
+
+
+@pytest.mark.browser
 def test_a_page_that_is_opened_later_begins_there(view: Any, hang: Hang) -> None:
     whole = seen(hang(view))[2]
     view.move_camera([0.45, 0.55, 1.5])

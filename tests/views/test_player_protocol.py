@@ -202,12 +202,12 @@ def test_looking_back_gets_the_nearest_kept_frame(browser: Browser):
 def test_start_forgets_the_run_before_in_one_update(browser: Browser):
     browser.offer(0)
     browser.player.rest(0, [0.0], b"png")
-    browser.player.looking_at = 0
+    browser.player.assign(looking_at=0, caption="a banana")
     browser.updates.clear()
     browser.player.start(2, total_steps=50)
     (update,) = browser.updates
     assert update["run"] == 2
-    assert update["looking_at"] == -1
+    assert (update["looking_at"], update["caption"]) == (-1, "")
     assert browser.player.still == browser.player.curve == b""
     browser.say(type="want", run=2, step=0)
     assert browser.sent[-1][0]["step"] == -1

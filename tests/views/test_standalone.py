@@ -528,3 +528,33 @@ def test_without_scripts_the_page_says_so(opened):
     shown = opened(page([("Heading", Note(text="x")), "a text"], title="plain"), java_script_enabled=False)
     assert "need JavaScript" in shown.locator("noscript").evaluate("(node) => node.innerText")
     expect(shown.page.get_by_text("a text")).to_be_visible()
+
+
+LATER = """() => {
+  const plain = window.setTimeout;
+  window.later = 0;
+  window.setTimeout = (work, wait, ...more) => {
+    if (wait >= 500) window.later += 1;
+    return plain(work, wait, ...more);
+  };
+}"""
+
+
+@pytest.mark.browser
+def test_a_run_opens_at_its_newest_picture_and_asks_once_for_what_nobody_can_tell(opened):
+    player = FramePlayer()
+    player.start(1, 10)
+    player.rest(0, [0.1], png((30, 30, 200)))
+    player.rest(5, [0.4], png((30, 30, 200)))
+    player.looking_at = 2
+    recording = player.recording()
+    assert player.looking_at == 2
+    shown = opened(page(recording, title="run"))
+    readout = shown.page.locator(".cnnviz-player-readout")
+    expect(readout).to_contain_text("step 5 of 10")
+    expect(readout).not_to_contain_text("looking back")
+    shown.page.evaluate(LATER)
+    shown.locator(".cnnviz-player-scrubber").press("Home")
+    expect(readout).to_contain_text("looking back")
+    shown.frames(3)
+    assert shown.page.evaluate("() => window.later") == 0

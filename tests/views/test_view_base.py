@@ -41,7 +41,7 @@ def test_the_script_uses_the_synced_traits_and_no_others(view: type[View]):
         name for names in re.findall(r"watch\(model,\s*\[([^\]]*)\]", script) for name in re.findall(r'"(\w+)"', names)
     }
     assert read | written | watched == own
-    assert written <= watched
+    assert written <= watched | {"camera"}  # each page looks where it likes; Python moves them by a message
     assert own == read
 
 

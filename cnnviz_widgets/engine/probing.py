@@ -3,8 +3,8 @@
 The step sizes of a paper were found on the network of the paper. On another one the second combination of Yosinski et al. 2015
 stands still at its published step (on EfficientNet-Lite0 at a probability of 0.003) and works at ten times it. So the size is
 tried first, for a few steps which are then forgotten. It is kept unless the score stands still early, or falls; then the sizes
-half a power of ten further and further are tried until the score falls behind: larger ones, or smaller ones where it fell
-while the image grew. The last that got clearly higher is taken.
+half a power of ten further and further are tried until the score falls behind: larger ones, unless it fell while the image grew,
+and smaller ones where it fell and no larger one raises it. The last that got clearly higher is taken.
 """
 
 from __future__ import annotations
@@ -65,13 +65,23 @@ def probe(chunk: Chunk, recipe: Recipe) -> None:
     """
     before = [climb.factor for climb in chunk.climbs]
     first = _trial(chunk, recipe, before)
-    # an ascent that falls has overshot, unless its image fades: decay holds that one back, as it does one that stands still
-    overshot = (first.gains < 0) & ~first.faded
-    factors = _search(lambda tried: _trial(chunk, recipe, tried), before, first, overshot)
-    for climb, factor, fell, on in zip(chunk.climbs, factors, overshot.tolist(), first.climbs_on.tolist(), strict=True):
+    larger, smaller = (_Best(list(before), first.gains.clone(), first.least) for _ in range(2))
+
+    def trial(tried: list[float]) -> Tensor:
+        return _trial(chunk, recipe, tried).gains
+
+    still, fell = ~first.climbs_on, first.gains < 0
+    # an ascent that falls has overshot, unless its image fades: decay may hold that one back, as it does one that stands still
+    _search(trial, larger, still & (~fell | first.faded), RATIO)
+    _search(trial, smaller, still & fell & (larger.gains < 0), 1 / RATIO)
+    factors = [
+        one if down > up else other
+        for one, down, other, up in zip(smaller.factors, smaller.gains, larger.factors, larger.gains, strict=True)
+    ]
+    for climb, factor, on in zip(chunk.climbs, factors, first.climbs_on.tolist(), strict=True):
         climb.factor = factor
         if factor != 1:
-            why = "fell" if fell else "stood still"
+            why = "fell" if factor < 1 else "stood still"
             climb.factor_told = f"the recipe's step {why} after {TRIAL} trial steps, {factor:.3g} times it is taken"
         elif not on:
             climb.factor_told = "the recipe's step soon stood still in a trial, and no other carried further"
@@ -102,24 +112,30 @@ def _trial(chunk: Chunk, recipe: Recipe, factors: list[float]) -> _Trial:
     return _Trial(gains, least, climbs_on, (sizes[-1] < sizes[0]) & ~broke)
 
 
-def _search(
-    trial: Callable[[list[float]], _Trial], before: list[float], first: _Trial, overshot: Tensor
-) -> list[float]:
-    best, factors = first.gains.clone(), list(before)
-    seeking = [not on for on in first.climbs_on.tolist()]
-    ratio = [1 / RATIO if fell else RATIO for fell in overshot.tolist()]
+@dataclass(eq=False)
+class _Best:
+    """The factor of each image that climbed highest, what it gained, and the least gain that counts."""
+
+    factors: list[float]
+    gains: Tensor
+    least: Tensor
+
+    def offer(self, number: int, factor: float, gain: float) -> bool:
+        """Take a factor that is clearly better; whether it did not fall behind."""
+        base, least = float(self.gains[number]), float(self.least[number])
+        worth = max(least, (_WORTH - 1) * abs(base), 1e-9) if math.isfinite(base) else 0.0
+        if gain > base + worth:
+            self.gains[number], self.factors[number] = gain, factor
+            return True
+        return gain >= base - least
+
+
+def _search(trial: Callable[[list[float]], Tensor], best: _Best, seeking: Tensor, ratio: float) -> None:
+    """Try further and further factors for the images that seek one, until they fall behind."""
     for power in range(1, FURTHEST + 1):
-        if not any(seeking):
+        if not bool(seeking.any()):
             break
-        tried = [1.0 * r**power if seeks else 1.0 for r, seeks in zip(ratio, seeking, strict=True)]
-        found = trial(tried).gains.tolist()
-        for number, (gain, least) in enumerate(zip(found, first.least.tolist(), strict=True)):
-            if not seeking[number]:
-                continue
-            base = float(best[number])
-            worth = max(least, (_WORTH - 1) * abs(base), 1e-9) if math.isfinite(base) else 0.0
-            if gain > base + worth:
-                best[number], factors[number] = gain, tried[number]
-            elif gain < base - least:
+        found = trial([ratio**power if seeks else 1.0 for seeks in seeking.tolist()])
+        for number in seeking.nonzero().flatten().tolist():
+            if not best.offer(number, ratio**power, float(found[number])):
                 seeking[number] = False
-    return factors

@@ -146,13 +146,18 @@ def unit_name(network: Network, unit: Unit) -> str:
 
 
 def recorded(panel: Panel, most_bytes: int = ROOM) -> list[Part]:
-    """What a page shows of a panel as it is, once the drawing under way, or put off while it slept, is done."""
+    """What a page shows of a panel as it is."""
+    bring_up_to_date(panel)
+    return _recorded(panel, most_bytes)
+
+
+def bring_up_to_date(panel: Panel) -> None:
+    """Wait for the drawing under way, or put off while the panel slept; one that takes too long is left as it is."""
     panel.catch_up()
-    with contextlib.suppress(TimeoutError):  # as it is, then
+    with contextlib.suppress(TimeoutError):
         panel._latest.wait(PATIENCE)
         if panel._card is not None and panel._card.shown:
             panel._card._latest.wait(PATIENCE)
-    return _recorded(panel, most_bytes)
 
 
 def _recorded(panel: Panel, most_bytes: int) -> list[Part]:

@@ -33,6 +33,8 @@ class TopClasses:
         self._network, self._known, self._number, self._looked = network, {}, 0, 0.0
         # asked once: the network looks through its module for it
         self._classes = network.output.channels if network.is_classifier else 0
+        if not self._classes:
+            self.bars.show((), ())  # those of another network
 
     def back_to(self, step: int) -> None:
         """Forget what came after a step, as when the run is branched there."""

@@ -29,7 +29,7 @@ from ._map_picture import MapPicture, Standing
 from ._map_search import Searching
 from ._map_sheet import ChosenSheet
 from ._map_telling import Telling
-from ._page import part_of, units_beside
+from ._page import bring_up_to_date, part_of, units_beside
 from ._selection import Selection
 from ._uploading import Uploading
 
@@ -269,7 +269,10 @@ class EmbeddingPanel(Panel):
         return Path(path)
 
     def _page(self, units: Sequence[Unit] = ()) -> str:
-        return super()._page(units) if units else self._taking.page()
+        if units:
+            return super()._page(units)
+        bring_up_to_date(self)
+        return self._taking.page()
 
     def _page_part(self, units: Sequence[Unit]) -> Part:
         return part_of(self, units, ROOM)

@@ -285,6 +285,20 @@ def test_a_map_is_shown_though_its_twin_draws_slowly(
     assert html.unescape(panel._page([panel.network["3"][4]])).count(caption) == 1
 
 
+def test_a_map_that_rested_is_drawn_for_the_page(selected: Callable[[], Selection], keep: Keep) -> None:
+    panel = keep(cnn.EmbeddingPanel(selected().network, selection=selected()))
+    panel.projection = TSNE(perplexity=4.0, iterations=20)
+    panel.run()
+    panel.wait()
+    panel.asleep = True
+    panel.coloring.menu.value = "unit"
+    panel.refresh()
+    assert panel._stale
+    panel._page(())
+    assert not panel._stale
+    assert panel.asleep
+
+
 def test_rows_that_are_kept_stay(selected: Callable[[], Selection], keep: Keep) -> None:
     selection = selected()
     panel = keep(cnn.NeighborsPanel(selection.network, selection=selection))

@@ -190,6 +190,7 @@ class TestEveryFigure:
         assert "Mine & yours" in texts(titled)
         assert bare.get_figheight() < titled.get_figheight()
 
+    @pytest.mark.long
     def test_is_made_in_any_thread_and_gone_with_its_last_reference(
         self, name: str, makers: dict[str, Callable[..., Any]]
     ) -> None:
@@ -596,6 +597,7 @@ def test_attributions_stand_beside_the_image(net: cnn.Network) -> None:
 HOSTILE = ("$x_1^2$", "100 % of \\alpha & <b>bold</b>", "two\nlines \udc80")
 
 
+@pytest.mark.long
 def test_text_is_text_also_with_dollars() -> None:
     net = local()
     named = cnn.Network(net.module, net.input, HOSTILE, name="$n$")

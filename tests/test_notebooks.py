@@ -13,8 +13,13 @@ from nbclient import NotebookClient
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NAMES = sorted(path.name for path in FOLDER.glob("*.ipynb"))
-LONG = {"03_activation_maximization.ipynb"}
-"""Thousands of steps, which take minutes."""
+LONG = {
+    "03_activation_maximization.ipynb",
+    "05_your_own_prior.ipynb",
+    "07_nearest_neighbors.ipynb",
+    "08_embedding.ipynb",
+}
+"""Thousands of steps or hundreds of photographs."""
 CELL_SECONDS = 600
 
 pytestmark = pytest.mark.notebooks

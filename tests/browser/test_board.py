@@ -109,6 +109,7 @@ def test_a_board_is_steered_branched_saved_and_loaded_again(notebook: Notebook) 
     expect(climber.error).to_have_count(0)
 
 
+@pytest.mark.long
 def test_a_run_is_looked_into_asked_about_and_filmed(notebook: Notebook) -> None:
     climber = open_climber(notebook, "resnet", PANEL)
     climber.run()

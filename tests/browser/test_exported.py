@@ -74,6 +74,12 @@ class Scene:
         kept = [self.layer, self.network.last_hidden]
         self.index = cnn.ActivationIndex.build(self.network, self.images, layers, features=kept, k=4)
         self.atlas = cnn.Atlas.build(self.network, layers, units=2, steps=2)
+        # units that are at their largest everywhere, as behind a ReLU6, have the first images in common
+        self.other = next(self.layer[channel] for channel in range(1, self.layer.channels) if self._ranks(channel))
+
+    def _ranks(self, channel: int) -> bool:
+        """Whether a channel tells images apart."""
+        return len({match.score for match in self.index.top_images(self.layer[channel])}) > 1
 
     def selection(self) -> Selection:
         """A selection of its own, at the first unit of the layer."""
@@ -251,7 +257,7 @@ def top_images(scene: Scene, keep: Callable[[Any], Any]) -> Panel:
 def maximization(scene: Scene, keep: Callable[[Any], Any]) -> Panel:
     panel: cnn.MaximizationPanel = keep(cnn.MaximizationPanel(scene.network, selection=scene.selection()))
     panel.recipe = cnn.Recipe(steps=4)
-    for unit in (scene.layer[1], scene.layer[0]):
+    for unit in (scene.other, scene.layer[0]):
         panel.selection.unit = unit
         panel.run()
         reach(panel, "finished")
@@ -304,7 +310,7 @@ def test_a_panel(
     zooming: bool,
 ) -> None:
     panel = opens(scene, keep)
-    units = [scene.layer[0], scene.layer[1]]
+    units = [scene.layer[0], scene.other]
     fixed = isinstance(panel, cnn.NeighborsPanel | cnn.AtlasPanel)
     file = panel.export_html(tmp_path / "page.html", () if fixed else units)
     with opened_offline(chromium, file) as page:
@@ -326,7 +332,7 @@ def test_the_explorer(
     for name in ("Filters", "Neighbours", "Embedding", "All layers", "Activations"):
         explorer.show_panel(name)
     explorer.wait(120)
-    file = explorer.export_html(tmp_path / "page.html", [scene.layer[0], scene.layer[1]])
+    file = explorer.export_html(tmp_path / "page.html", [scene.layer[0], scene.other])
     with opened_offline(chromium, file) as page:
         reader = Reader(page)
         picture(page, request)

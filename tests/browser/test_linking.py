@@ -23,10 +23,8 @@ def shown_layers(notebook: Notebook) -> Locator:
     return notebook.locator(".cnnviz-tree-row[aria-selected=true]")
 
 
-@pytest.mark.parametrize(
-    "scene",
-    ["default", pytest.param("grey", marks=pytest.mark.long), pytest.param("resnet", marks=pytest.mark.long)],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("scene", ["default", "grey", "resnet"])
 def test_a_click_on_a_channel_moves_all_panels(notebook: Notebook, scene: str) -> None:
     layer, channels = LAYERS[scene]
     notebook.open([SCENES[scene], FILTERS, ACTIVATIONS, MAXIMIZATION])

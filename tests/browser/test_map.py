@@ -276,6 +276,7 @@ def offline(chromium: Browser) -> Iterator[list[str]]:
     context.close()
 
 
+@pytest.mark.long
 def test_a_map_is_taken_along(notebook: Notebook, offline: list[object]) -> None:
     walk = Walk(notebook, "default")
     walk.drawn()

@@ -10,6 +10,7 @@ from tests.browser.test_map import Walk, differ, walk
 __all__ = ["walk"]
 
 
+@pytest.mark.long
 def test_a_scene_brings_back_the_part_of_the_map_that_was_seen(walk: Walk) -> None:
     notebook = walk.notebook
     walk.drawn()

@@ -13,7 +13,7 @@ from tests.browser.notebook import Notebook
 from tests.browser.server import REPOSITORY
 
 FOLDER = REPOSITORY / "notebooks"
-ALWAYS = ("00_tour.ipynb", "04_your_own_model.ipynb")
+ALWAYS = ("00_tour.ipynb",)
 NAMES = sorted(path.name for path in FOLDER.glob("*.ipynb"))
 CELLS_SECONDS = 600
 PATIENCE = 120_000
@@ -30,7 +30,7 @@ _OTHER = "(canvas) => canvas.toDataURL() !== canvas.before"
 
 
 def notebooks() -> list[object]:
-    """The notebooks' names; all but the tour and the one on the user's own model are long."""
+    """The notebooks' names; all but the tour are long."""
     return [name if name in ALWAYS else pytest.param(name, marks=pytest.mark.long) for name in NAMES]
 
 

@@ -211,6 +211,7 @@ def test_small_kernels_are_enlarged_by_whole_factors(show, edge, least):
     assert set(runs.tolist()) <= {width // edge}
 
 
+@pytest.mark.long
 @pytest.mark.browser
 def test_thousands_of_tiles_over_several_pages(show):
     count = 3000

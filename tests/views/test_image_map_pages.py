@@ -85,6 +85,7 @@ def test_twenty_thousand_images_each_show_themselves(show):
     assert shown.pages[0] == [0, 0]
 
 
+@pytest.mark.long
 def test_images_show_themselves_after_a_new_order_and_a_new_set(show):
     count = 3000
     view, colors = colored(count, lattice(count))

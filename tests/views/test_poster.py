@@ -273,6 +273,7 @@ def test_a_function_is_asked_for_its_picture_when_that_is_seen(hang) -> None:
     assert shown.shows(0, (12, 99, 180))
 
 
+@pytest.mark.long
 @pytest.mark.browser
 def test_coarse_pictures_come_first_and_fine_ones_only_where_they_are_seen(hang) -> None:
     view = Poster(height=400)
@@ -332,6 +333,7 @@ def test_answers_for_other_bands_are_ignored(hang) -> None:
     assert shown.data(CANVAS, "count") == "1"
 
 
+@pytest.mark.long
 @pytest.mark.browser
 def test_a_page_that_is_opened_again_shows_coarse_pictures_before_python_answers(hang, page) -> None:
     view = two_layers()

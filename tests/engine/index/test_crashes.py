@@ -46,6 +46,7 @@ def check_points(told: dict[str, Any], shards: int) -> None:
     assert told["faults"] == []
 
 
+@pytest.mark.long
 def test_a_crash_at_any_step_costs_nothing_that_was_done(tmp_path: Path) -> None:
     check_points(crashing("points", 2 * builds.SHARD, tmp_path), 2)
 

@@ -47,6 +47,7 @@ def test_a_grey_network(grey_network: Network) -> None:
         check(index, images, all_maps(grey_network, images))
 
 
+@pytest.mark.long
 def test_resnet_with_any_batch(resnet: Network) -> None:
     images = pictures(24, 64)
     maps = all_maps(resnet, images)

@@ -135,6 +135,7 @@ def crop_box(id: str) -> tuple[str, list[int]]:
     return name, [int(edge) for edge in box.split(",")]
 
 
+@pytest.mark.long
 @pytest.mark.real
 def test_deep_features_find_the_same_photograph_where_pixels_and_first_features_do_not(real_network: Network) -> None:
     """Crops of the left halves of photographs ask for crops of the right halves: no pixel is the same.

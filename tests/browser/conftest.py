@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.browser.notebook import Notebook
 from tests.browser.server import Server
+
+# What comes is waited for: two kernels and two browsers share the machine.
+expect.set_options(timeout=30_000)
 
 # Notebook 7 logs this one at each load, without any widget too.
 NOTEBOOK7_FAULTS = (r"uncaught error in the page: .*reading 'schema'",)

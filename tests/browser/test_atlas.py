@@ -174,7 +174,7 @@ def comes_and_is_stopped(walk: Walk, scene: str) -> None:
     seen = set()
     for _ in range(5000):
         seen.add(walk.canvas.evaluate(_GLANCE))
-        if notebook.python("bool(steps) and min(steps[-1]) > 0"):
+        if notebook.python("bool(steps) and min(steps[-1]) > 0") and len(seen) > 1:
             break
         notebook.page.wait_for_timeout(100)
     walk.button("Stop").click()

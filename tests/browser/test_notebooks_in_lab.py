@@ -98,9 +98,16 @@ def test_notebook_runs_and_its_panels_answer(notebook: Notebook, name: str) -> N
     open_copy(notebook, FOLDER / name)
     notebook.run_all(seconds=CELLS_SECONDS)
     notebook.check()
-    panels = notebook.locator(".cnnviz-panel")
+    panels = notebook.locator(".cnnviz-panel:not(.cnnviz-explorer, .cnnviz-explorer .cnnviz-panel)")
+    explorers = notebook.locator(".cnnviz-explorer")
     sources = [cell.source for cell in nbformat.read(FOLDER / name, as_version=4).cells if cell.cell_type == "code"]
     expect(panels).to_have_count(sum("Panel(" in source for source in sources), timeout=PATIENCE)
+    expect(explorers).to_have_count(sum("Explorer(" in source for source in sources))
+    for explorer in explorers.all():
+        shown = explorer.locator(".cnnviz-panel:visible")
+        expect(shown.first).to_be_visible()
+        for panel in titled(shown, "Filters"):
+            tile_click(panel)
     for panel in titled(panels, "Activation maximization"):
         run_click(panel)
     for panel in titled(panels, "Filters"):

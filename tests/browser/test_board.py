@@ -53,6 +53,7 @@ def look_back(climber: Climber, step: int) -> None:
     climber.notebook.until(f"m.player.looking_at == {step}")
 
 
+@pytest.mark.long
 def test_a_board_is_steered_branched_saved_and_loaded_again(notebook: Notebook) -> None:
     climber = open_climber(notebook, "resnet", PANEL)
     climber.press("Board of four")

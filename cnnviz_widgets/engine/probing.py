@@ -94,13 +94,15 @@ def _trial(chunk: Chunk, recipe: Recipe, factors: list[float]) -> _Trial:
     start = chunk.state(0)
     for climb, factor in zip(chunk.climbs, factors, strict=True):
         climb.factor = factor
-    scores, sizes = [], []
+    scores = []
     for step in range(TRIAL + 1):
         chunk.look(recipe, step, gradient=step < TRIAL)
         scores.append(chunk.score.cpu().double())
-        sizes.append(chunk.deviation())
+        if step == 0:
+            began = chunk.deviation()
         if step < TRIAL:
             chunk.advance(recipe, step)
+    faded = chunk.deviation() < began
     broke = torch.tensor([climb.broke for climb in chunk.climbs])
     chunk.restore(start)
     curve = torch.stack(scores) - scores[0]
@@ -109,7 +111,7 @@ def _trial(chunk: Chunk, recipe: Recipe, factors: list[float]) -> _Trial:
     gains = torch.where(gains.isfinite() & ~broke, gains, -math.inf)
     least = _FELT * scores[0].abs()
     climbs_on = (gains > least) & (gains - half >= _STANDS * gains)
-    return _Trial(gains, least, climbs_on, (sizes[-1] < sizes[0]) & ~broke)
+    return _Trial(gains, least, climbs_on, faded & ~broke)
 
 
 @dataclass(eq=False)

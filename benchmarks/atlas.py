@@ -1,6 +1,6 @@
 """What the images of an atlas cost: neurons together on what they see, beside one after the other on the whole input.
 
-Run ``python benchmarks/atlas.py``. Layers from the first half of the default network; the more of the input a layer sees, the
+Run ``python benchmarks/atlas.py``. All layers of the first half of the default network; the more of the input a layer sees, the
 less there is to save. Times are per image, medians of pairs run one after the other, so that a machine that is busy for a while
 slows both; the ratio is the median of the pairs' ratios. Both climb by the same recipe for the same number of steps, opening the
 network included. ``--pairs`` sets how many, ``--steps`` how far images climb (the default recipes make 64), ``--units`` how many
@@ -18,16 +18,6 @@ import torch
 
 import cnnviz_widgets as cnn
 from cnnviz_widgets.engine.atlas import Atlas
-
-LAYERS = (
-    "bn1",
-    "blocks.1.0.bn2",
-    "blocks.1.1.bn3",
-    "blocks.2.0.bn2",
-    "blocks.2.1.bn3",
-    "blocks.3.1.bn1",
-    "blocks.3.2.bn3",
-)
 
 
 def together(network: cnn.Network, layer: str, units: int, steps: int) -> tuple[float, Atlas]:
@@ -57,8 +47,9 @@ def main() -> None:
     network = cnn.load()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {given.units} units, {given.steps} steps")
     print(f"{'layer':<16} {'sees':>9} {'first time':>11} {'atlas':>10} {'one by one':>11} {'ratio':>7}")
-    ratios = []
-    for layer in LAYERS:
+    ratios, seconds = [], [0.0, 0.0]
+    main_layers = [layer.name for layer in network.main_layers]
+    for layer in main_layers[: len(main_layers) // 2]:
         first, atlas = together(network, layer, given.units, 1)
         pairs = []
         for _ in range(given.pairs):
@@ -67,13 +58,16 @@ def main() -> None:
         ratio = median(slow / quick for quick, slow in pairs)
         ratios.append(ratio)
         quick, slow = (median(column) for column in zip(*pairs, strict=True))
+        seconds = [seconds[0] + quick, seconds[1] + slow]
         height, width = atlas.receptive_size(layer)
         seen, opening = f"{height} × {width}", first * atlas.total
         print(
             f"{layer:<16} {seen:>9} {opening:>9.1f} s {quick * 1000:>7.0f} ms {slow * 1000:>8.0f} ms {ratio:>6.1f}×",
             flush=True,
         )
-    print(f"median of the layers' ratios: {median(ratios):.1f}; the least: {min(ratios):.1f}")
+    print(
+        f"median of the layers' ratios: {median(ratios):.1f}; the least: {min(ratios):.1f}; all units of them: {seconds[1] / seconds[0]:.1f}"
+    )
 
 
 if __name__ == "__main__":

@@ -65,9 +65,8 @@ def main() -> None:
             f"{layer:<16} {seen:>9} {opening:>9.1f} s {quick * 1000:>7.0f} ms {slow * 1000:>8.0f} ms {ratio:>6.1f}×",
             flush=True,
         )
-    print(
-        f"median of the layers' ratios: {median(ratios):.1f}; the least: {min(ratios):.1f}; all units of them: {seconds[1] / seconds[0]:.1f}"
-    )
+    print(f"median of the layers' ratios: {median(ratios):.1f}; the least: {min(ratios):.1f}")
+    print(f"units a second over all of them: {seconds[1] / seconds[0]:.1f}×")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,8 @@ class Climb:
         What its steps are multiplied by, as a trial found best; see `cnnviz_widgets.engine.probing`.
     rescued
         Steps made with a redirected gradient, since the unit was off; see `cnnviz_widgets.engine.rescue`.
+    vain
+        How many times a redirected gradient was asked for and was zero as well.
     note
         Why it stopped, or an empty text; ``broke`` whether it was for numbers that are none.
     """
@@ -47,6 +49,7 @@ class Climb:
         self.factor = 1.0
         self.factor_told = ""
         self.rescued = 0
+        self.vain = 0
         self.note = ""
         self.broke = False
 
@@ -89,7 +92,7 @@ class ChunkState:
     stepper: dict[str, Tensor]
     stepper_kind: type
     stopped: Tensor
-    climbs: tuple[tuple[Tensor, float, str, int, str], ...]
+    climbs: tuple[tuple[Tensor, float, str, int, int, str], ...]
 
     @property
     def size(self) -> int:
@@ -147,6 +150,7 @@ class Chunk:
         self._stepper: Any = type(recipe.stepper)
         self._gradients: tuple[Tensor, Tensor, Tensor] | None = None
         self._redirected: list[bool] = []
+        self._vain: list[bool] = []
         self._looked = -1
         self.seen = False
         self._asked_host = 1 if neutral.device.type == "cpu" else 10
@@ -179,7 +183,7 @@ class Chunk:
     def state(self, step: int) -> ChunkState:
         """What it is before the update of ``step``, for `restore`."""
         climbs = tuple((c.drawn if self.seen else c.generator.get_state(),
-                        c.factor, c.factor_told, c.rescued, c.note) for c in self.climbs)  # fmt: skip
+                        c.factor, c.factor_told, c.rescued, c.vain, c.note) for c in self.climbs)  # fmt: skip
         stepper = _cloned(self._stepper_state)
         at = self._looked if self.seen else step
         return ChunkState(at, self._latent.clone(), stepper, self._stepper, self._stopped.clone(), climbs)
@@ -190,9 +194,10 @@ class Chunk:
         with torch.inference_mode(False):
             self._latent, self._stopped = state.latent.clone(), state.stopped.clone()
             self._stepper, self._stepper_state = state.stepper_kind, _cloned(state.stepper)
-        for climb, (drawn, factor, told, rescued, note) in zip(self.climbs, state.climbs, strict=True):
+        for climb, (drawn, factor, told, rescued, vain, note) in zip(self.climbs, state.climbs, strict=True):
             climb.generator.set_state(drawn)
-            climb.factor, climb.factor_told, climb.rescued, climb.note = factor, told, rescued, note
+            climb.factor, climb.factor_told, climb.rescued = factor, told, rescued
+            climb.vain, climb.note = vain, note
             climb.broke = climb.broke and bool(note)
         self._gradients, self._looked, self._why, self.seen = None, -1, None, False
 
@@ -205,7 +210,7 @@ class Chunk:
             # taking the neutral colour off and adding it again may leave [0, 1] by a rounding error
             image = decoded.detach().clamp(0, 1).requires_grad_(gradient)
             score, rise = self._asked(recipe, image, step, gradient)
-            self._gradients, self._redirected = None, []
+            self._gradients, self._redirected, self._vain = None, [], []
             if gradient:
                 if step < rescue.STEPS:
                     rise = self._rescued(recipe, image, step, rise)
@@ -276,7 +281,10 @@ class Chunk:
 
     def _rescued(self, recipe: Recipe, image: Tensor, step: int, rise: Tensor) -> Tensor:
         """The gradients, redirected for the images whose unit is off."""
-        off = [not climb.note and not flows for climb, flows in zip(self.climbs, _any(rise), strict=False)]
+        off = [
+            not (climb.note or flows or climb.vain >= rescue.TRIES)
+            for climb, flows in zip(self.climbs, _any(rise), strict=False)
+        ]
         if not any(off):
             return rise
         probabilities = self.probabilities
@@ -285,7 +293,9 @@ class Chunk:
             _, redirected = self._asked(recipe, image, step, True)
         self.probabilities = probabilities
         # a step may be looked at twice; it counts when it is made
-        self._redirected = [was_off and flows for was_off, flows in zip(off, _any(redirected), strict=False)]
+        tried = list(zip(off, _any(redirected), strict=False))
+        self._redirected = [was_off and flows for was_off, flows in tried]
+        self._vain = [was_off and not flows for was_off, flows in tried]
         chosen = torch.tensor([*off, *[False] * self._padding], device=rise.device)
         return torch.where(chosen.view(-1, 1, 1, 1), redirected, rise)
 
@@ -308,8 +318,9 @@ class Chunk:
         with torch.inference_mode(False), torch.no_grad():
             rise, slope, latent_slope = self._gradients
             self._gradients = None
-            for climb, redirected in zip(self.climbs, self._redirected, strict=False):
+            for climb, redirected, vain in zip(self.climbs, self._redirected, self._vain, strict=False):
                 climb.rescued += redirected
+                climb.vain += vain
             score = self._padded(self.score)
             finite = score.isfinite() & slope.flatten(1).isfinite().all(1)
             flows = rise.flatten(1).any(1) | recipe.random

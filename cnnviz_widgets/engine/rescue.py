@@ -19,6 +19,10 @@ from torch.overrides import TorchFunctionMode
 STEPS = 16
 """An image is rescued within its first steps only, as in lucid; one that is off later has gone where nothing answers."""
 
+TRIES = 3
+"""How often an image's gradient is redirected in vain: a unit that is at its highest has none either way, and each try costs
+a pass. More than once, because what transformations draw may decide."""
+
 
 class _Redirected(torch.autograd.Function):
     """A nonlinearity that is flat below ``low`` and above ``high``."""

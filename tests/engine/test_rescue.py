@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cnnviz_widgets.engine import rescue
-from cnnviz_widgets.engine.ascent import Frame, ascend
+from cnnviz_widgets.engine.ascent import Ascent, Frame, ascend, goals_of
 from cnnviz_widgets.engine.best import maximize
 from cnnviz_widgets.engine.network import InputSpec, Network
 from cnnviz_widgets.engine.objectives import activation
@@ -196,6 +196,31 @@ def test_it_is_tried_in_the_first_steps_only() -> None:
         warnings.simplefilter("error")
         kept = maximize(net, net["1"][1], slow.replace(stepper=Constant(0.05 * 255 * 25 * 255)))
     assert 1 <= kept.paths[0].rescued < 16
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_what_is_tried_in_vain_is_not_tried_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With random transformations an image that has no gradient climbs on, since the next view may have one."""
+    net = network(nn.ReLU(), -0.5)
+    tries = []
+    real = rescue.redirected
+    monkeypatch.setattr(rescue, "redirected", lambda: tries.append(1) or real())
+    noisy = RECIPE.replace(regularizers=(Noise(4.0),), steps=20, chunk=1)
+    assert last(net, net["1"][2], regularizers=noisy.regularizers, steps=20).notes == ("",)
+    assert len(tries) == rescue.TRIES == 3
+    with Ascent(net, goals_of(net, net["1"][2]), [noisy]) as ascent:
+        early = ascent.state()
+        for _ in range(5):
+            ascent.look()
+            ascent.advance()
+        late = ascent.state()
+        for state, more in ((early, 3), (late, 0)):
+            tries.clear()
+            ascent.restore(state)
+            for _ in range(5):
+                ascent.look()
+                ascent.advance()
+            assert len(tries) == more
 
 
 def test_outside_of_it_gradients_are_torchs_own() -> None:

@@ -114,9 +114,10 @@ class Atlas:
     ) -> Iterator[Progress[Atlas]]:
         """Synthesize, step by step: progress, in steps of single images, with the atlas of what there is.
 
-        First every image climbs a few steps, then each to its end, the layers in order both times. To stop is to ask no more.
-        With a ``path`` the next call goes on after the last images that were finished, also when the process was killed, and ends
-        with the same bytes as if nothing had happened. More units or recipes later cost only themselves.
+        First every image climbs a few steps, then each to its end; both times chunks are begun in the order of the layers. To
+        stop is to ask no more. With a ``path`` the next call goes on after the last images that were finished, also when the
+        process was killed, and ends with the same bytes as if nothing had happened. More units or recipes later cost only
+        themselves.
 
         Parameters
         ----------
@@ -148,8 +149,11 @@ class Atlas:
             How many images go through the network together; None: by their size. Another number changes the last bits.
         seed
             Takes the place of the recipes' own.
-        device, threads
-            Of the workers of an executor; None: as here. The number of torch's threads decides the last bits.
+        device
+            Of the workers of an executor; None: as here.
+        threads
+            How many of torch's threads compute a chunk; None: one. Without an executor, and on the CPU, as many chunks climb
+            side by side as torch has threads for, up to 8. The number of threads decides the last bits.
 
         Raises
         ------
@@ -170,11 +174,11 @@ class Atlas:
         with build.opened():
             atlas, version = cls._of(build), build.version
             told = f"Goes on after {build.done:,} steps that were done before." if 0 < build.done < build.total else ""
-            yield build.progress(None, 0, atlas, told)
-            for stage, step in build.steps(executor):
+            yield build.progress(atlas, told)
+            for _ in build.steps(executor):
                 if version != build.version:
                     atlas, version = cls._of(build), build.version
-                yield build.progress(stage, step, atlas, told)
+                yield build.progress(atlas, told)
 
     @classmethod
     def _of(cls, build: Build) -> Atlas:

@@ -1,13 +1,13 @@
 """``Build``: the synthesis of an atlas, chunk after chunk, first all of them for a few steps, then each to its end.
 
-Chunks climb here or with an executor's workers. Each image is on disk before it counts, where there is a path; stopping is not
-asking for more.
+Chunks climb here, side by side, or with an executor's workers. Each image is on disk before it counts, where there is a path;
+stopping is not asking for more.
 """
 
 from __future__ import annotations
 
 import contextlib
-import time
+import functools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
@@ -20,6 +20,7 @@ from cnnviz_widgets.engine import pool
 from cnnviz_widgets.engine.network import Network
 from cnnviz_widgets.engine.pool import BuildError, Makes, WorkError
 from cnnviz_widgets.engine.progress import Clock, Progress
+from cnnviz_widgets.engine.side_by_side import side_by_side, workers_for
 from cnnviz_widgets.engine.travel import Ticket, pickled
 
 from .pace import Pace, Stage
@@ -37,8 +38,10 @@ class Build:
     ----------
     path
         Where to keep it; None: in memory.
-    device, threads
+    device
         For the workers of an executor; None: as here.
+    threads
+        torch's threads for each chunk; None: one.
 
     Attributes
     ----------
@@ -52,7 +55,7 @@ class Build:
         self, network: Network, plan: Plan, *, path: str | Path | None, device: str | None, threads: int | None
     ) -> None:
         self.network, self.plan = network, plan
-        self.device, self.threads = device, threads
+        self.device, self.threads = device, threads or 1
         self.digest, self._stamp = network.digest(), network.stamp()
         self.made_of = made_of(network, self.digest)
         self.shelf = Shelf.at(path, self.made_of)
@@ -73,7 +76,8 @@ class Build:
             self._cost = sum(map(self._cost_of, stages))
             self._spent = self._cost - sum(map(self._cost_of, self._rest))
             self._clocks = Clock(self.done, self.total), Clock(round(self._spent), round(self._cost))
-            self._seconds = 0.0
+            self._under_way: dict[int, tuple[Stage, int]] = {}
+            self._seconds, self._workers = 0.0, 1
             yield
 
     def _stages(self) -> list[Stage]:
@@ -94,19 +98,20 @@ class Build:
         """About how long a stage takes, for the time that is left: steps are not alike."""
         return stage[1] * self._pace.cost(stage)
 
-    def progress(self, part: Stage | None, step: int, result: Result, told: str = "") -> Progress[Result]:
-        """How far it is, ``step`` steps into a stage."""
-        share = 0.0 if part is None else min(1.0, step / part[1])
-        done = self.done + (0 if part is None else round(share * _size(part)))
-        spent = self._spent + (0 if part is None else share * self._cost_of(part))
+    def progress(self, result: Result, told: str = "") -> Progress[Result]:
+        """How far it is, with what is under way."""
+        begun = [(stage, min(1.0, step / stage[1])) for stage, step in self._under_way.values()]
+        done = self.done + round(sum(share * _size(stage) for stage, share in begun))
+        spent = self._spent + sum(share * self._cost_of(stage) for stage, share in begun)
         steps, costs = self._clocks
         now, left = steps.at(done, result, told), costs.at(round(spent), None).left
         if self._pace.known:
-            left = self._seconds - (0.0 if part is None else share * self._pace.seconds(part))
+            seconds = self._seconds - sum(share * self._pace.seconds(stage) for stage, share in begun)
+            left = seconds / max(1, min(self._workers, len(self._rest)))
         return now if now.done >= now.total else replace(now, left=left)
 
-    def steps(self, executor: Executor | Makes | None) -> Iterator[tuple[Stage | None, int]]:
-        """The stage under way and the step it is at: after each step here, or after each stage elsewhere.
+    def steps(self, executor: Executor | Makes | None) -> Iterator[None]:
+        """Whenever it has got on: after each step here, or after each stage elsewhere.
 
         Raises
         ------
@@ -129,8 +134,8 @@ class Build:
                 )
                 with contextlib.closing(found):  # before what the stack holds, which the workers may still read
                     for result in found:
-                        self._take(result)
-                        yield None, 0
+                        self._take(self._rest[0], result)
+                        yield
             except WorkError as error:
                 raise BuildError(
                     f"{error}. {self.done:,} of {self.total:,} steps are done; "
@@ -141,24 +146,26 @@ class Build:
                     )
                 ) from error
 
-    def _here(self) -> Iterator[tuple[Stage | None, int]]:
-        with Ticket.of(self.network, None, digest=self.digest) as ticket:
-            while self._rest:
-                stage = self._rest[0]
-                found = synthesizing(Job(ticket, *stage), self.network)
-                spans: list[float] = []
-                with contextlib.closing(found):
-                    begun = time.monotonic()
-                    for told in found:
-                        spans.append(time.monotonic() - begun)
-                        if isinstance(told, Made):
-                            self._pace.learn(stage, spans)
-                            self._take(told)
-                            self._seconds = sum(map(self._pace.seconds, self._rest))
-                            yield None, 0
-                        elif told < stage[1]:
-                            yield stage, told
-                        begun = time.monotonic()  # a build that rests, as one that was stopped, is not slow
+    def _here(self) -> Iterator[None]:
+        stages = list(self._rest)
+        spans: list[list[float]] = [[] for _ in stages]
+        self._workers = workers_for(self.network.device, self.threads)
+        threads = self.threads if self.network.device.type == "cpu" else torch.get_num_threads()
+        with Ticket.of(self.network, None, digest=self.digest, threads=threads) as ticket:
+            tasks = [functools.partial(synthesizing, Job(ticket, *stage), self.network) for stage in stages]
+            with contextlib.closing(side_by_side(tasks, self._workers, threads)) as found:
+                for number, told, seconds in found:
+                    stage = stages[number]
+                    spans[number].append(seconds)
+                    if isinstance(told, Made):
+                        self._pace.learn(stage, spans[number])
+                        self._under_way.pop(number, None)
+                        self._take(stage, told)
+                        self._seconds = sum(map(self._pace.seconds, self._rest))
+                        yield
+                    elif told < stage[1]:
+                        self._under_way[number] = stage, told
+                        yield
 
     def _jobs(self, rest: Sequence[Stage], workers: Executor, stack: contextlib.ExitStack) -> Sequence[Job]:
         ticket = stack.enter_context(
@@ -175,14 +182,14 @@ class Build:
             pickled([place.recipe for place in self.plan], workers, "a recipe")
         return [Job(ticket, *stage) for stage in rest]
 
-    def _take(self, result: Made) -> None:
-        """Keep what came of the first stage that is left."""
+    def _take(self, stage: Stage, result: Made) -> None:
+        """Keep what came of a stage."""
         if self.network.stamp() != self._stamp:
             raise BuildError(
                 f"the network's weights changed while the atlas was built; {self.done:,} of {self.total:,} steps were made with "
                 "the former ones. Build again"
             )
-        stage = self._rest.pop(0)
+        self._rest = [one for one in self._rest if one is not stage]
         for key, picture in result.pictures.items():
             # the final image may be there already, where a build ended between those of a chunk
             if stage[2] or self.shelf.kind(key) is None:

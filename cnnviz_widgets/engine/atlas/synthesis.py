@@ -18,6 +18,7 @@ from cnnviz_widgets.engine.canvas import Canvas, canvas
 from cnnviz_widgets.engine.network import Network
 from cnnviz_widgets.engine.pool import first_line
 from cnnviz_widgets.engine.receptive_field import all_receptive_fields
+from cnnviz_widgets.engine.side_by_side import torch_threads
 from cnnviz_widgets.engine.travel import Ticket
 
 from .plan import Place
@@ -71,9 +72,8 @@ class Made:
 def made(job: Job, attempt: str) -> Made:
     """What a job gives; runs in a worker. ``attempt`` tells one try from another to engines that keep what they know."""
     network = job.ticket.network()
-    if torch.get_num_threads() != job.ticket.threads:
-        torch.set_num_threads(job.ticket.threads)  # a thread of a pool begins with a number of its own
-    *_, last = synthesizing(job, network)
+    with torch_threads(job.ticket.threads):
+        *_, last = synthesizing(job, network)
     assert isinstance(last, Made)
     return last
 

@@ -154,7 +154,7 @@ def test_progress_counts_the_steps_of_images() -> None:
     assert {one.total for one in told} == {9 * (builds.COARSE + builds.STEPS)}
     assert (told[0].done, told[-1].done, told[-1].left) == (0, told[0].total, 0.0)
     assert all(0 <= two.done - one.done <= 2 for one, two in itertools.pairwise(told))
-    assert all(one.left is not None for one in told[2:])
+    assert all(one.left is not None for one in told if one.done)
 
 
 def test_images_that_need_few_steps_or_no_coarse_ones_have_one_stage() -> None:
@@ -228,7 +228,7 @@ def test_a_canvas_is_tried_once_for_the_neurons_of_a_layer(monkeypatch: pytest.M
     atlas = builds.build(None, layers=["2", "4"], chunk=9)
     assert len(tried) == 2
     alone = builds.build(None, units=[atlas.network["4"][2, "center"]], chunk=9)
-    assert tried[2:] == tried[1:2]
+    assert tried[2:] == [max(tried[:2])]
     mine, its = alone.image(alone.units("4")[0]), atlas.image(atlas.units("4")[2])
     assert mine is not None
     assert its is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 
 from cnnviz_widgets.engine.atlas import building
 from cnnviz_widgets.engine.atlas.pace import Pace, Stage
+from cnnviz_widgets.engine.atlas.synthesis import Made
+from cnnviz_widgets.engine.side_by_side import torch_threads
 from tests.engine.atlas import builds
 
 
@@ -58,8 +61,8 @@ def test_a_step_size_is_tried_once_a_stage(pace):
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time, which goes on by a second at each step of an image, and when a test says so."""
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """The time, which goes on by a second at each step of a chunk, one at a time, and when a test says so."""
     now = [0.0]
     synthesizing = building.synthesizing
 
@@ -69,8 +72,33 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
             yield told
 
     monkeypatch.setattr(building, "synthesizing", slowly)
-    monkeypatch.setattr(building.time, "monotonic", lambda: now[0])
-    return now
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with torch_threads(1):
+        yield now
+
+
+def test_chunks_side_by_side_take_their_share_of_the_time(monkeypatch):
+    now = [0.0]
+
+    def in_pairs(tasks, workers, threads):
+        """Two at a time, each of whose steps takes a second."""
+        assert (workers, threads) == (2, 1)
+        waiting = [(number, task()) for number, task in enumerate(tasks)]
+        while waiting:
+            now[0] += 1
+            for number, values in waiting[:2]:
+                told = next(values)
+                yield number, told, 1.0
+                if isinstance(told, Made):
+                    waiting = [one for one in waiting if one[0] != number]
+
+    monkeypatch.setattr(building, "side_by_side", in_pairs)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with torch_threads(2):
+        told = [(one, now[0]) for one in builds.built(None)]
+    after = [(one.left, now[0] - at) for one, at in told if one.done >= builds.COARSE * builds.UNITS * 3]
+    assert len(after) > 10
+    assert after[0][0] == pytest.approx(after[0][1], rel=0.2)
 
 
 def test_a_build_tells_how_long_it_takes(clock):

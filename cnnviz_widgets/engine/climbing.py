@@ -174,6 +174,8 @@ class Chunk:
     def forget(self) -> None:
         """Drop the gradients, so that the next step looks again, at other regularizers."""
         self._gradients = None
+        for climb in self.climbs:
+            climb.vain = 0
 
     def unscale(self) -> None:
         """Take steps as the stepper gives them, whatever a trial of another one found."""

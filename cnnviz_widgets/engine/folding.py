@@ -160,24 +160,32 @@ class Folding:
         run
             One forward pass on some fixed image, channels-last or not, giving all values that anybody will ask for.
         """
-        with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng(devices=[]):
-            try:
-                watch, before = self._watched(run)
-            except Exception as error:  # whatever the user's forward raises; the next real pass will tell its own
-                self.why = f"the trial pass raised {type(error).__name__}: {error}"
+        watch, drawn = _Watch(), torch.get_rng_state()
+        try:
+            with torch.inference_mode(False), torch.no_grad():
+                self._apply(watch, run)
+        finally:
+            if watch.draws:  # only then, since others may draw meanwhile
+                torch.set_rng_state(drawn)
+
+    def _apply(self, watch: _Watch, run: Callable[[bool], Values]) -> None:
+        try:
+            before = self._watched(watch, run)
+        except Exception as error:  # whatever the user's forward raises; the next real pass will tell its own
+            self.why = f"the trial pass raised {type(error).__name__}: {error}"
+            return
+        pairs = watch.pairs(before)
+        if not pairs:
+            if watch.refused:
+                self.why = "folding would change the values of each norm that follows a convolution"
+            return
+        layouts = [True, False] if any(pair.depthwise for pair in pairs) else [False]
+        for channels_last in layouts:
+            self._set(pairs, channels_last)
+            if self._same(run, before):
+                self.why = ""
                 return
-            pairs = watch.pairs(before)
-            if not pairs:
-                if watch.refused:
-                    self.why = "folding would change the values of each norm that follows a convolution"
-                return
-            layouts = [True, False] if any(pair.depthwise for pair in pairs) else [False]
-            for channels_last in layouts:
-                self._set(pairs, channels_last)
-                if self._same(run, before):
-                    self.why = ""
-                    return
-            self._set([], channels_last=False)
+        self._set([], channels_last=False)
 
     def _set(self, pairs: list[_Pair], channels_last: bool) -> None:
         for pair in self._pairs:
@@ -202,8 +210,7 @@ class Folding:
             self.why = f"folding would change the values of {differing[0] or 'output'!r}"
         return not differing
 
-    def _watched(self, run: Callable[[bool], Values]) -> tuple[_Watch, Values]:
-        watch = _Watch()
+    def _watched(self, watch: _Watch, run: Callable[[bool], Values]) -> Values:
         handles = [part.register_forward_hook(watch.made, prepend=True) for part in self._linears]
         # after the hooks that hand out what enters the norm, and before those that end the pass there
         handles += [part.register_forward_pre_hook(watch.entered) for part in self._norms]
@@ -214,11 +221,11 @@ class Folding:
         finally:
             for handle in handles:
                 handle.remove()
-        return watch, values
+        return values
 
 
 class _Watch(TorchDispatchMode):
-    """Sees in a forward pass who reads what a convolution has made."""
+    """Sees in a forward pass who reads what a convolution has made, and whether it draws from torch's own generator."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -230,6 +237,7 @@ class _Watch(TorchDispatchMode):
         self.found: list[tuple[_Pair, int]] = []
         self.refused = False
         self.paused = False
+        self.draws = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if not self.paused:
@@ -238,6 +246,8 @@ class _Watch(TorchDispatchMode):
                 storage = _storage(tensor)
                 if storage in self.outputs and storage != allowed:
                     self.shared.add(storage)
+        if torch.Tag.nondeterministic_seeded in func.tags and (kwargs or {}).get("generator") is None:
+            self.draws = True
         return func(*args, **(kwargs or {}))
 
     def made(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:

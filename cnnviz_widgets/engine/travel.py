@@ -33,6 +33,7 @@ from .input_spec import InputSpec
 from .keeping import Kept
 from .network import Network
 from .store import StoreError
+from .threads import set_threads
 
 MENDS = (
     "put it into a file and import it from there, or use threads (concurrent.futures.ThreadPoolExecutor), loky or Dask, which "
@@ -71,7 +72,7 @@ class Ticket:
     name: str
     input: InputSpec
     device: str
-    threads: int
+    threads: int = field(compare=False)
     source: tuple[tuple[str, Any], ...] | None = None
     structure: bytes = b""
     weights: str = ""
@@ -135,11 +136,11 @@ class Ticket:
         """
         if self.live is not None:
             return self.live
-        torch.set_num_threads(self.threads)  # in each thread of a worker
+        set_threads(self.threads)  # in each thread of a worker
         return _LOADED.get(self, lambda: _load(self))
 
     def __hash__(self) -> int:  # options of a source may be lists
-        return hash((self.digest, self.device, self.threads, self.weights))
+        return hash((self.digest, self.device, self.weights))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "live": None}

@@ -343,10 +343,26 @@ def test_the_users_module_is_untouched() -> None:
     assert state_of(module) == before
 
 
-def test_opening_draws_no_random_numbers_of_the_users() -> None:
-    network = Network(settled(nn.Sequential(toy()[:7], nn.Linear(144, 4))), SMALL)
+class Drawing(nn.Module):
+    """Adds noise, in evaluation as well; from torch's own generator or from another."""
+
+    def __init__(self, own: bool) -> None:
+        super().__init__()
+        self.own = own
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + 1e-6 * torch.randn(x.shape, generator=torch.Generator().manual_seed(3) if self.own else None)
+
+
+@pytest.mark.parametrize("last", [nn.Identity(), Drawing(own=False), Drawing(own=True)], ids=["none", "usual", "own"])
+def test_opening_draws_no_random_numbers_of_the_users(last: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Network(settled(nn.Sequential(toy()[:7], nn.Linear(144, 4), last)), SMALL)
+    output = network.output
+    if not (isinstance(last, Drawing) and not last.own):
+        # the state is the process's: another thread may draw meanwhile, whose numbers must not come again
+        monkeypatch.setattr(torch, "set_rng_state", None)
     before = torch.get_rng_state()
-    with network.recording(network.output, fold=True):
+    with network.recording(output, fold=True):
         assert torch.equal(torch.get_rng_state(), before)
 
 

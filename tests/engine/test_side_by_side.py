@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from cnnviz_widgets.engine import side_by_side as module
-from cnnviz_widgets.engine.side_by_side import side_by_side, torch_threads, workers_for
+from cnnviz_widgets.engine.side_by_side import side_by_side, workers_for
+from cnnviz_widgets.engine.threads import set_threads, torch_threads
 
 
 @pytest.fixture(autouse=True, params=[1, 3])
@@ -53,7 +54,7 @@ def test_torch_has_the_threads_it_is_to_have_and_later_its_own(workers: int, usu
 
     found = [value for _, value, _ in side_by_side([telling] * 4, workers, 1)]
     assert {threads for threads, _ in found} == {1}
-    assert (threading.get_ident() in {thread for _, thread in found}) == (workers == 1 and usual == 1)
+    assert (threading.get_ident() in {thread for _, thread in found}) == (workers == 1)
     assert torch.get_num_threads() == threads_of_a_new_one() == usual
 
 
@@ -64,6 +65,23 @@ def test_the_calling_thread_alone_gets_other_threads(usual: int) -> None:
         with torch_threads(2):
             assert torch.get_num_threads() == 2
     assert torch.get_num_threads() == threads_of_a_new_one() == usual
+
+
+def test_what_is_set_meanwhile_stays(usual: int) -> None:
+    """Such as by a user who sets the number of threads while a build rests."""
+    met = threading.Barrier(2)  # both threads have begun
+
+    def meeting():
+        met.wait(30)
+        yield from counting(0)
+
+    values = side_by_side([meeting] * 2, 2, 1)
+    next(values)
+    torch.set_num_threads(usual + 1)
+    assert len(list(values)) == 7
+    assert torch.get_num_threads() == threads_of_a_new_one() == usual + 1
+    set_threads(1)
+    assert (torch.get_num_threads(), threads_of_a_new_one()) == (1, usual + 1)
 
 
 def test_they_run_at_once() -> None:
@@ -100,6 +118,38 @@ def test_who_stops_asking_lets_them_rest_and_who_closes_closes_them(workers: int
     values.close()
     assert sorted(closed) == list(range(workers))
     assert threading.active_count() == before
+    assert list(values) == []
+
+
+def test_the_end_does_not_wait_for_what_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    begun, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def slow():
+        try:
+            yield 0
+            begun.set()
+            go_on.wait(30)
+            yield 1
+        finally:
+            ended.set()
+
+    values = side_by_side([slow], 2, 1)
+    next(values)
+    assert begun.wait(30)
+    values.close()
+    assert not ended.is_set()
+    go_on.set()
+    assert ended.wait(30)
+
+
+def test_crews_are_closed_when_python_goes() -> None:
+    values = side_by_side([lambda: counting(0, 100)] * 2, 2, 1)
+    next(values)
+    before = threading.active_count()
+    module._leave()
+    assert threading.active_count() == before - 2
+    values.close()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -140,10 +190,9 @@ def test_a_rest_does_not_count_as_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert spans == [2, 2, 2]
 
 
-def test_a_processor_that_only_waits_does_one_thing_at_a_time(usual: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert workers_for(torch.device("cuda"), 1) == workers_for(torch.device("mps"), 1) == 1
-    assert workers_for(torch.device("cpu"), 1) == usual
-    assert workers_for(torch.device("cpu"), 2) == 1
+def test_there_are_as_many_as_there_are_threads_for(usual: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert workers_for(1) == usual
+    assert workers_for(2) == 1
     monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
-    assert workers_for(torch.device("cpu"), 1) == module.MOST == 8
-    assert workers_for(torch.device("cpu"), 32) == 2
+    assert workers_for(1) == module.MOST == 8
+    assert workers_for(32) == 2

@@ -152,8 +152,9 @@ class Atlas:
         device
             Of the workers of an executor; None: as here.
         threads
-            How many of torch's threads compute a chunk; None: one. Without an executor, and on the CPU, as many chunks climb
-            side by side as torch has threads for, up to 8. The number of threads decides the last bits.
+            How many of torch's threads compute a chunk on a CPU; None: one. The number decides the last bits. Without an executor
+            as many chunks climb side by side as torch has threads for, up to 8, and take the memory of as many;
+            ``executor=ThreadPoolExecutor(2)`` has two. A module that can't be copied is run for one chunk at a time.
 
         Raises
         ------
@@ -167,6 +168,8 @@ class Atlas:
             Workers failed, or the weights changed meanwhile.
         """
         check_executor(executor)
+        if threads is not None and not (isinstance(threads, int) and threads >= 1):
+            raise ValueError(f"threads={threads!r}; expected a whole number from 1, or None")
         plan = choose(
             network, layers, units, recipes, class_recipes, at=at, steps=steps, coarse=coarse, chunk=chunk, seed=seed
         )  # fmt: skip

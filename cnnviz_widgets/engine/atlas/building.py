@@ -41,7 +41,7 @@ class Build:
     device
         For the workers of an executor; None: as here.
     threads
-        torch's threads for each chunk; None: one.
+        torch's threads for each chunk on a CPU; None: one.
 
     Attributes
     ----------
@@ -107,7 +107,8 @@ class Build:
         now, left = steps.at(done, result, told), costs.at(round(spent), None).left
         if self._pace.known:
             seconds = self._seconds - sum(share * self._pace.seconds(stage) for stage, share in begun)
-            left = seconds / max(1, min(self._workers, len(self._rest)))
+            longest = max((self._pace.seconds(stage) for stage in self._rest[-self._workers :]), default=0.0)
+            left = max(seconds / self._workers, min(seconds, longest))
         return now if now.done >= now.total else replace(now, left=left)
 
     def steps(self, executor: Executor | Makes | None) -> Iterator[None]:
@@ -149,8 +150,11 @@ class Build:
     def _here(self) -> Iterator[None]:
         stages = list(self._rest)
         spans: list[list[float]] = [[] for _ in stages]
-        self._workers = workers_for(self.network.device, self.threads)
-        threads = self.threads if self.network.device.type == "cpu" else torch.get_num_threads()
+        on_cpu = self.network.device.type == "cpu"
+        threads = self.threads if on_cpu else torch.get_num_threads()
+        # a module that can't be copied is the user's own, who may use it while this rests
+        at_once = on_cpu and self.network.path == "shadow"
+        self._workers = workers_for(threads) if at_once else 1
         with Ticket.of(self.network, None, digest=self.digest, threads=threads) as ticket:
             tasks = [functools.partial(synthesizing, Job(ticket, *stage), self.network) for stage in stages]
             with contextlib.closing(side_by_side(tasks, self._workers, threads)) as found:

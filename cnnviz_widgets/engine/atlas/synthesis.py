@@ -18,7 +18,7 @@ from cnnviz_widgets.engine.canvas import Canvas, canvas
 from cnnviz_widgets.engine.network import Network
 from cnnviz_widgets.engine.pool import first_line
 from cnnviz_widgets.engine.receptive_field import all_receptive_fields
-from cnnviz_widgets.engine.side_by_side import torch_threads
+from cnnviz_widgets.engine.threads import torch_threads
 from cnnviz_widgets.engine.travel import Ticket
 
 from .plan import Place

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from cnnviz_widgets.engine.atlas import Atlas
 from cnnviz_widgets.engine.network import Network
 from cnnviz_widgets.engine.recipes import Recipe
 from cnnviz_widgets.engine.regularizers import Regularizer
+from cnnviz_widgets.engine.threads import torch_threads
 from tests.engine.atlas import builds
 from tests.engine.index.kinds import KINDS, drawn
 from tests.engine.index.kinds import network_of as kind_of
@@ -49,6 +51,47 @@ def test_networks_of_many_kinds(kind: str) -> None:
     atlas = check(kind_of(drawn(KINDS[kind])))
     # of one that runs in an inference mode of its own there are no gradients
     assert len(builds.pictures(atlas)) == (0 if kind == "inference mode" else atlas.total)
+
+
+class Counting(nn.Module):
+    """Counts its calls in a buffer, and can't be copied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 3, 3)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.long))
+        self.threads: set[int] = set()
+
+    def __deepcopy__(self, memo: object) -> None:
+        raise TypeError("not to be copied")
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        self.threads.add(threading.get_ident())
+        return torch.relu(self.conv(x))
+
+
+def test_a_module_that_cant_be_copied_is_the_users_own_between_two_steps() -> None:
+    module = drawn(Counting)
+    net = builds.network_of(module, (1, 8, 8))
+    module.train()
+    assert net.path == "borrowed"
+    calls = int(module.calls)
+    with torch_threads(3):
+        for progress in Atlas.building(net, units=3, steps=4, chunk=1):
+            assert module.training
+            assert not module._forward_hooks
+            assert not module.conv._forward_hooks
+            atlas = progress.result
+    assert (atlas.complete, atlas.faults) == (True, ())
+    assert module.threads == {threading.get_ident()}
+    assert calls == int(module.calls)
+
+
+@pytest.mark.parametrize("threads", [0, -2, 1.5])
+def test_threads_are_a_whole_number(grey_network: Network, threads: object) -> None:
+    with pytest.raises(ValueError, match=rf"threads={threads}; expected a whole number from 1"):
+        Atlas.build(grey_network, threads=threads)  # type: ignore[arg-type]
 
 
 def test_a_network_of_dense_layers_alone() -> None:

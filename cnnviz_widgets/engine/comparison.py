@@ -229,7 +229,9 @@ def classes(first: Network, second: Network, image: Any, k: int = 5) -> Answers:
     return Answers(lines[0], lines[1], (units[0], units[1]), overlap, _agreement(lines, summed, overlap, known))
 
 
-def strongest(first: Network, second: Network, image: Any, layer: str | Layer, k: int = 20) -> Answers:
+def strongest(
+    first: Network, second: Network, image: Any, layer: str | Layer, k: int = 20, also: int | None = None
+) -> Answers:
     """The units of a layer of the first network that respond most to an image, and those of the second that answer to them.
 
     For layers without maps; of one that has them the means are taken.
@@ -239,22 +241,28 @@ def strongest(first: Network, second: Network, image: Any, layer: str | Layer, k
     layer
         Of the first network; `pairing.paired` gives the units of the second. Where none of them has one, the strongest of the
         second's own layer are given.
+    also
+        A channel of the first network's layer that is listed in any case, as the last where it is not among the strongest.
 
     Raises
     ------
+    IndexError
+        There is no channel ``also``.
     ValueError
         Several images.
     """
     own, (other, _) = first[layer], paired_layer(first, second, layer)
     values = [_values(first, image, own), _values(second, image, other)]
-    best = feature_maps.top(values[0], k=k)
-    mates = [paired(first, second, own[index])[0] for _, _, index in best]
-    lines = tuple((_named(first, own, index), value) for _, value, index in best)
+    shown = [index for _, _, index in feature_maps.top(values[0], k=k)]
+    if also is not None and own[also].channel not in shown:
+        shown.append(own[also].channel)
+    mates = [paired(first, second, own[index])[0] for index in shown]
+    lines = tuple((_named(first, own, index), float(values[0][index])) for index in shown)
     found = [mate.channel for mate in mates if mate is not None]
     if not found:
         found = [index for _, _, index in feature_maps.top(values[1], k=k)]
     others = tuple((_named(second, other, index), float(values[1][index])) for index in found)
-    return Answers(lines, others, (tuple(index for _, _, index in best), tuple(found)))
+    return Answers(lines, others, (tuple(shown), tuple(found)))
 
 
 def _values(network: Network, image: Any, layer: Layer) -> torch.Tensor:

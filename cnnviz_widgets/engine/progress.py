@@ -78,3 +78,8 @@ def duration(seconds: float) -> str:
         return f"{whole} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def counted(number: int, what: str) -> str:
+    """``"1 layer"``, ``"1,200 layers"``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from cnnviz_widgets.engine.atlas import Atlas
 from cnnviz_widgets.engine.layers import Layer, Unit
+from cnnviz_widgets.engine.progress import counted
 
 from .lettering import plain, wrapped
 from .sheet import MARGIN, Figure, Look, Sheet
@@ -86,7 +87,9 @@ def all_layers(
         raise ValueError(f"tile={tile!r}; expected inches, {_SMALLEST} to {room:.3g}")
     sheet = Sheet(look)
     count = sum(map(len, chosen.values()))
-    heading = f"{atlas.network.name}: {count:,} units of {len(shown)} layers" if title is None else title
+    heading = (
+        f"{atlas.network.name}: {counted(count, 'unit')} of {counted(len(shown), 'layer')}" if title is None else title
+    )
     top = sheet.heading(heading, "" if title == "" else _told(atlas, by))
     for layer in shown:
         side = max(_SMALLEST, tile * math.sqrt(max(seen[layer]) / largest))

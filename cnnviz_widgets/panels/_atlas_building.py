@@ -16,7 +16,7 @@ import traitlets
 from cnnviz_widgets.engine import recipes
 from cnnviz_widgets.engine.atlas import Atlas
 from cnnviz_widgets.engine.network import Network
-from cnnviz_widgets.engine.progress import Progress, duration
+from cnnviz_widgets.engine.progress import Progress, counted, duration
 
 from ._selection import Selection
 
@@ -283,4 +283,4 @@ def _standing(atlas: Atlas | None) -> str:
     bad = f", {len(atlas.faults):,} could not be made" if atlas.faults else ""
     if not atlas.complete:
         return f"{atlas.finished:,} of {atlas.total:,} images{bad}"
-    return f"{atlas.total:,} images of {len(atlas.layers)} layers{bad}"
+    return f"{counted(atlas.total, 'image')} of {counted(len(atlas.layers), 'layer')}{bad}"

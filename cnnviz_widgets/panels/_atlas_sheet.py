@@ -11,6 +11,7 @@ from typing import Any
 
 from cnnviz_widgets.engine.atlas import Atlas, Tile
 from cnnviz_widgets.engine.layers import Layer, Unit
+from cnnviz_widgets.engine.progress import counted
 from cnnviz_widgets.views import PosterBand, PosterTile
 
 Key = tuple[Unit, str]
@@ -128,6 +129,6 @@ def caption_of(atlas: Atlas) -> str:
     count = sum(len(atlas.units(layer)) for layer in atlas.layers)
     state = "" if atlas.complete else f", {atlas.finished:,} of {atlas.total:,} images finished"
     return (
-        f"{count:,} units of {len(atlas.layers)} layers of {atlas.network.name}, deep layers on top; each image is as large as "
-        f"what its unit sees of the input{state}."
+        f"{counted(count, 'unit')} of {counted(len(atlas.layers), 'layer')} of {atlas.network.name}, deep layers on top; each "
+        f"image is as large as what its unit sees of the input{state}."
     )

@@ -188,7 +188,7 @@ class ComparePanel(Panel):
         channels = (unit.channel, -1 if other is None else other.channel)
         self._head(networks, (str(unit), layers[1].name if other is None else str(other)))
         if not all(map(has_maps, layers)):
-            answers = comparison.strongest(first, second, opening[1](), unit.layer, MOST_BARS)
+            answers = comparison.strongest(first, second, opening[1](), unit.layer, MOST_BARS, unit.channel)
             captions = [
                 f"{layer.name}: {len(lines)} of {layer.channels} units"
                 for layer, lines in zip(layers, (answers.first, answers.second), strict=True)
@@ -361,7 +361,7 @@ class ComparePanel(Panel):
             return comparison.classes(*networks, opening[1]())
         layers = (unit.layer, paired_layer(*networks, unit.layer)[0])
         if not all(map(has_maps, layers)):
-            return comparison.strongest(*networks, opening[1](), unit.layer, MOST_BARS)
+            return comparison.strongest(*networks, opening[1](), unit.layer, MOST_BARS, unit.channel)
         return ComparedMaps().look(networks, layers, opening, None).sides(self._setting())
 
     def figure_code(self) -> str:
@@ -405,7 +405,8 @@ class ComparePanel(Panel):
             return f"[cnn.maximize(net, goal, {self.climbs.code()}) for net, goal in {goals}]"
         layer = paired_layer(first, second, unit.layer)[0]
         if not (has_maps(unit.layer) and has_maps(layer)):
-            call = f"cnn.comparison.strongest(first, second, {image}, {unit.layer.name!r}, k={MOST_BARS})"
+            asked = f"{unit.layer.name!r}, k={MOST_BARS}, also={unit.channel}"
+            call = f"cnn.comparison.strongest(first, second, {image}, {asked})"
             return "\n".join([*opened, call])
         return "\n".join([*opened, *maps_code(image, (unit.layer, layer), self._setting())])
 

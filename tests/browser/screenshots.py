@@ -112,7 +112,7 @@ def embedding(notebook: Notebook) -> Locator:
 
 
 def all_layers(notebook: Notebook) -> Locator:
-    """Units of every layer, finished, which takes some twenty minutes."""
+    """Units of every layer, finished, which takes some eight minutes."""
     show(notebook, "panel = cnn.AtlasPanel(net, cnn.Atlas.build(net, units=9), selection=selection); panel", minutes=60)
     shown = drawn(notebook)
     expect(shown.locator("canvas").first).to_have_attribute("data-settled", "true", timeout=PATIENCE)

@@ -197,3 +197,14 @@ def test_the_strongest_of_a_hidden_layer() -> None:
     assert len(found.first) == 3
     assert found.first == found.second
     assert all(name == f"unit {unit}" for (name, _), unit in zip(found.first, found.units[0], strict=True))
+
+
+def test_a_unit_is_listed_that_is_not_among_the_strongest() -> None:
+    first = classifier(["cat", "dog", "owl"], [2.0, 1.0, 0.0])
+    second = classifier(["owl", "cat", "eel"], [5.0, 6.0, 7.0])
+    found = comparison.strongest(first, second, IMAGE, first.output, k=1, also=2)
+    assert (found.first, found.second) == ((("cat", 2.0), ("owl", 0.0)), (("cat", 6.0), ("owl", 5.0)))
+    assert found.units == ((0, 2), (1, 0))
+    assert comparison.strongest(first, second, IMAGE, first.output, k=1, also=0).first == (("cat", 2.0),)
+    with pytest.raises(IndexError, match="3"):
+        comparison.strongest(first, second, IMAGE, first.output, also=3)

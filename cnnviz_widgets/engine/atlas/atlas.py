@@ -11,7 +11,7 @@ from typing import Any
 from cnnviz_widgets.engine.layers import Layer, Unit
 from cnnviz_widgets.engine.network import Network
 from cnnviz_widgets.engine.pool import Makes, check_executor
-from cnnviz_widgets.engine.progress import Progress
+from cnnviz_widgets.engine.progress import Progress, counted
 from cnnviz_widgets.engine.recipes import Recipe
 from cnnviz_widgets.engine.store import StoreError
 
@@ -358,8 +358,8 @@ class Atlas:
         state = "" if self.complete else f", {self.finished:,} of them finished so far"
         bad = f", {len(self.faults)} could not be made" if self.faults else ""
         return (
-            f"Atlas of {self.network.name}: {self.total:,} images of {count:,} units of {len(self.layers)} layers by "
-            f"{', '.join(self.recipes)}{state}{bad}"
+            f"Atlas of {self.network.name}: {counted(self.total, 'image')} of {counted(count, 'unit')} of "
+            f"{counted(len(self.layers), 'layer')} by {', '.join(self.recipes)}{state}{bad}"
         )
 
 

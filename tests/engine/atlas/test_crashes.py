@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from cnnviz_widgets.engine import store
 from cnnviz_widgets.engine.atlas import Atlas
 from cnnviz_widgets.engine.store import StoreError
+from cnnviz_widgets.engine.threads import torch_threads
 from tests.engine.atlas import builds
 
 ROOT = Path(__file__).parents[3]
@@ -46,6 +48,37 @@ def test_builds_that_are_killed_at_random_moments_end_as_if_nothing_had_happened
     assert told["killed"] >= builds
 
 
+@pytest.mark.parametrize("stopped_at", [1, 4, 8])
+def test_chunks_side_by_side_that_are_stopped_go_on(tmp_path: Path, stopped_at: int) -> None:
+    """Which ones are done by then is up to chance; that none is made twice is not."""
+    path = tmp_path / "stopped"
+    with torch_threads(3):
+        builds.build(tmp_path / "whole")
+        steps = builds.built(path)
+        for progress in steps:
+            if progress.result.finished >= stopped_at:
+                break
+        steps.close()  # type: ignore[attr-defined]
+        before = Atlas.open(path, builds.network())
+        assert stopped_at <= before.finished <= 9
+        lacking = [
+            chunk for chunk in before.plan.chunks if any(before.step(place.unit) < builds.STEPS for place in chunk)
+        ]
+        with builds.counted() as climbed:
+            builds.build(path)
+    again = [first for first, last in climbed if last == builds.STEPS]
+    assert sorted(again) == sorted(str(chunk[0].unit) for chunk in lacking)
+    assert builds.contents(path) == builds.contents(tmp_path / "whole")
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """With which chunks climb one after the other."""
+    with torch_threads(1):
+        yield
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_a_build_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     builds.build(tmp_path / "whole")
     path = tmp_path / "stopped"

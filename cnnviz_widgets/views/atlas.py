@@ -176,7 +176,8 @@ class ThumbnailAtlas:
         self._quality = quality
         if small is not None and (small.shape != (count, *_SMALL) or small.dtype != np.uint8):
             raise ValueError(f"small is {small.dtype} {small.shape}, expected uint8 {(count, *_SMALL)}")
-        self._small = small
+        # made here and not by the first that asks: of two at once the later would wipe out what the earlier has read
+        self._small = np.zeros((count, *_SMALL), np.uint8) if small is None else small
         self._known = np.full(count, small is not None)
         self._kept: OrderedDict[tuple[int, int], bytes] = OrderedDict()
         self._lock = threading.Lock()
@@ -229,7 +230,7 @@ class ThumbnailAtlas:
         columns = PAGE_SIDE // side
         rows = -(-len(images) // columns)
         page = np.zeros((rows, side, columns, side, 3), np.uint8)
-        if self._small is not None and not SMALL_SIDE % side and self._known[images].all():
+        if not SMALL_SIDE % side and self._known[images].all():
             cells = np.arange(len(images))
             page[cells // columns, :, cells % columns] = _shrunk(self._small[images], side)
             return page.reshape(rows * side, columns * side, 3)
@@ -240,8 +241,6 @@ class ThumbnailAtlas:
     def _square(self, image: int, side: int) -> np.ndarray:
         if side > SMALL_SIDE or SMALL_SIDE % side:
             return square(self._read(image), side)
-        if self._small is None:
-            self._small = np.zeros((len(self.order), *_SMALL), np.uint8)
         if not self._known[image]:
             self._small[image] = square(self._read(image), SMALL_SIDE)
             self._known[image] = True

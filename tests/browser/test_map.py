@@ -29,6 +29,17 @@ _LENS = """(node) => {
   const [x, y, scale] = node.dataset.view.split(" ").map(Number);
   return [x, y, scale, node.clientWidth, node.clientHeight];
 }"""
+# counts the different pictures that a canvas shows, until it is asked
+_WATCH = """(node) => {
+  const seen = new Set();
+  let asked = false;
+  window.seenOfMap = () => { asked = true; return seen.size; };
+  const look = () => {
+    seen.add(node.toDataURL("image/jpeg", 0.2));
+    if (!asked) requestAnimationFrame(look);
+  };
+  look();
+}"""
 
 
 class Walk:
@@ -133,15 +144,11 @@ def test_through_a_map(walk: Walk) -> None:
 
 def unfolds(walk: Walk) -> None:
     """While t-SNE runs the images are seen to move."""
+    walk.canvas.evaluate(_WATCH)
     walk.press("Run")
-    seen = set()
-    for _ in range(600):
-        seen.add(walk.canvas.evaluate("(node) => node.dataset.drawn + node.toDataURL('image/jpeg', 0.2).slice(-4000)"))
-        if walk.box.get_by_text(MADE).count():
-            break
-        walk.notebook.page.wait_for_timeout(20)
     expect(walk.box).to_contain_text(MADE, timeout=PATIENCE)
-    assert len(seen) > 4
+    walk.drawn()
+    assert walk.notebook.page.evaluate("() => window.seenOfMap()") > 4
     assert walk.notebook.python("panel.map.finished and type(panel.map.projection).__name__") == "TSNE"
 
 
@@ -243,7 +250,9 @@ def collects(walk: Walk) -> None:
     walk.press("Synthesize what they share")
     notebook.until("panel.telling.synthesis.running")
     expect(walk.box.locator("img.widget-image:visible")).to_have_count(1, timeout=PATIENCE)
-    walk.press("Stop")
+    # a small network may have come to its end by now
+    stop = walk.box.get_by_role("button", name="Stop", exact=True)
+    stop.evaluate_all("(buttons) => buttons.forEach((button) => button.click())")
     notebook.until("not panel.telling.synthesis.running")
     notebook.screenshot("map-chosen")
     walk.press(re.compile("^No images are chosen any more$"))

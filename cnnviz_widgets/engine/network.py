@@ -126,6 +126,11 @@ class Network:
         return shadow(self.bare, self.written)
 
     @property
+    def copies(self) -> bool:
+        """Whether the module can be copied, so that what runs is never the user's own; tried once."""
+        return self.once("copies", lambda: self.path == "shadow")
+
+    @property
     def path(self) -> str:
         """``"shadow"`` or, where the module can't be copied, ``"borrowed"``."""
         return "borrowed" if shadow(self.bare) is None else "shadow"

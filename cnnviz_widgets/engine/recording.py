@@ -5,6 +5,7 @@ One recording is one run's: it has its own shadow of the network and its own hoo
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,7 @@ class Recording:
         self._take: Callable[[str, Tensor], None] | None = None
         self._calls = Calls()
         self._entries = Calls()
+        self._runs = 0
         self.cut = "" if self.complete else self.deepest
         self._fold = fold
         self._open()
@@ -182,6 +184,7 @@ class Recording:
             fed = fed.contiguous(memory_format=torch.channels_last)
         self._calls.begin()
         self._entries.begin()
+        self._runs = threading.get_ident()
         if self._shadow is not None:
             self._run(self._shadow, fed)
         else:
@@ -210,6 +213,8 @@ class Recording:
 
     def _after(self, name: str) -> Callable[..., None]:
         def told(module: nn.Module, inputs: Any, output: Any) -> None:
+            if threading.get_ident() != self._runs:
+                return  # the user's own pass through a module that is borrowed
             # checkpointing runs parts again in the backward pass; those calls have numbers that nobody asked for
             call = self._calls.name(name)
             for suffix, tensor in tensors_in(output):
@@ -219,6 +224,8 @@ class Recording:
 
     def _before(self, name: str) -> Callable[..., None]:
         def told(module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+            if threading.get_ident() != self._runs:
+                return
             call = self._entries.name(name)
             for _, tensor in tensors_in([*inputs, keywords]):
                 self._record(f"{call}:input", tensor)

@@ -63,22 +63,49 @@ def shadow(module: nn.Module, private: Collection[str] | None = frozenset()) -> 
     Hooks that the user put on the module stay on the copy, since they may be part of what it computes (weight norm,
     pruning, an ablation). A function among the module's attributes that has caught one of the module's parts would run
     the user's own object from within the copy; such a module counts as one that can't be copied.
+
+    Raises
+    ------
+    RuntimeError
+        The module's tensors were exchanged again and again meanwhile, as by training in another thread where weight norm or
+        pruning computes weights anew in each pass. That is no module that can't be copied, and borrowing it would spoil a step.
     """
-    if _catches_parts(module):
+    for _ in range(_TRIES):
+        before = _standing(module)
+        try:
+            if _catches_parts(module):
+                return None
+            copied = _copy(module, private)
+        except Exception:  # whatever a user's __deepcopy__, lock or file raises: borrowed instead
+            if before is not None and before == _standing(module):
+                return None
+        else:
+            _run_eagerly(copied)
+            return copied
+    raise RuntimeError(
+        f"the {type(module).__name__} changes while it is copied, as in a step of training; try again when that rests"
+    )
+
+
+_TRIES = 20
+
+
+def _standing(module: nn.Module) -> list[tuple[str, int]] | None:
+    """Which tensors a module holds; None where it changes at this moment."""
+    try:
+        return [(name, id(tensor)) for name, tensor in named_tensors(module)]
+    except RuntimeError:  # a dictionary that is read has grown
         return None
+
+
+def _copy(module: nn.Module, private: Collection[str] | None) -> nn.Module:
     named = list(named_tensors(module))  # held while copying: the memo knows them by their id only
     memo: dict[int, Any] = {}
     with torch.inference_mode(False):
         own = {id(tensor) for name, tensor in named if private is None or name in private}
         for _, tensor in named:
             memo[id(tensor)] = _private(tensor) if id(tensor) in own else alias(tensor)
-        try:
-            copied = copy.deepcopy(module, memo)
-            copied.eval()
-        except Exception:  # whatever a user's __deepcopy__, lock or file raises: borrowed instead
-            return None
-    _run_eagerly(copied)
-    return copied
+        return copy.deepcopy(module, memo).eval()
 
 
 def named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import functools
+import threading
 from typing import Any
 
 import pytest
@@ -171,3 +173,72 @@ def test_a_part_that_is_borrowed_is_handed_back_between_steps() -> None:
     frames.close()
     assert module.training
     assert not module[2]._forward_hooks
+
+
+class Meeting(nn.Module):
+    """Waits in the midst of a pass that another thread makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.relu = nn.ReLU()
+        self.lock = threading.Lock()  # which can't be copied
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        if threading.current_thread() is not threading.main_thread():
+            self.begun.set()
+            assert self.go.wait(30)
+        return self.relu(x).mean((2, 3))
+
+
+def test_the_users_own_pass_meanwhile_is_not_ours() -> None:
+    module = Meeting()
+    network = Network(module, SMALL)
+    assert not network.copies
+    mine, found = torch.rand(2, 3, 8, 8), []
+
+    def look() -> None:
+        with network.recording("relu") as record:
+            found.append(record(torch.full((1, 3, 8, 8), 0.5))["relu"])
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    assert module.begun.wait(30)
+    with torch.no_grad():
+        assert module(mine).shape == (2, 4)
+    module.go.set()
+    thread.join()
+    assert [one.shape for one in found] == [(1, 4, 6, 6)]
+
+
+class Changing(nn.Module):
+    """Has its tensors exchanged while it is copied, as by a pass in another thread in which weights are computed."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.conv, self.times, self.copies = nn.Conv2d(3, 4, 3), times, 0
+        self.computed = torch.zeros(1)
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        self.copies += 1
+        if self.copies <= self.times:
+            self.computed = torch.zeros(1)
+            raise RuntimeError("dictionary changed size during iteration")
+        made = memo[id(self)] = type(self).__new__(type(self))
+        made.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return made
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+def test_a_module_that_changes_while_it_is_copied_is_copied_again() -> None:
+    module = Changing(3)
+    copied = shadow(module)
+    assert module.copies == 4
+    assert copied is not None
+    assert not copied.training
+    with pytest.raises(RuntimeError, match="the Changing changes while it is copied, as in a step of training"):
+        shadow(Changing(1000))

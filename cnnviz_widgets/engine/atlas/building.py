@@ -153,7 +153,7 @@ class Build:
         on_cpu = self.network.device.type == "cpu"
         threads = self.threads if on_cpu else torch.get_num_threads()
         # a module that can't be copied is the user's own, who may use it while this rests
-        at_once = on_cpu and self.network.path == "shadow"
+        at_once = on_cpu and self.network.copies
         self._workers = workers_for(threads) if at_once else 1
         with Ticket.of(self.network, None, digest=self.digest, threads=threads) as ticket:
             tasks = [functools.partial(synthesizing, Job(ticket, *stage), self.network) for stage in stages]

@@ -91,11 +91,23 @@ class Shelf:
         """
         if self.folder is None:
             return self._held[self._names[key]]
-        if not (self.folder.path / self._names[key]).is_file():
-            self.look()  # a build may have put the final image in its place
+        name = self._names[key]
+        if not (self.folder.path / name).is_file():
+            name = self._anew(key)
+        try:
+            return self._checked(name)
+        except StoreError:
+            if (self.folder.path / name).is_file():
+                raise
+        return self._checked(self._anew(key))  # gone this very moment
+
+    def _anew(self, key: str) -> str:
+        """The file of a place, after a build may have put the final image in place of a coarse one."""
+        assert self.folder is not None
+        self.look()
         if (name := self._names.get(key)) is None:
             raise self.folder.damaged(f"{key}-*", "it is gone")
-        return self._checked(name)
+        return name
 
     def _checked(self, name: str) -> bytes:
         assert self.folder is not None

@@ -74,10 +74,12 @@ class Parts:
 
     def features(self, layer: str) -> npt.NDArray[np.float32]:
         """(n, C): all rows."""
-        if layer not in self._known:
+        known = self._known.get(layer)
+        if known is None:  # one layer's at a time is kept, and several threads may ask for different ones
             found = list(self.blocks(layer))
-            self._known = {layer: np.concatenate(found) if found else np.zeros((0, 0), np.float32)}
-        return self._known[layer]
+            known = np.concatenate(found) if found else np.zeros((0, 0), np.float32)
+            self._known = {layer: known}
+        return known
 
     def feature(self, layer: str, row: int) -> npt.NDArray[np.float32]:
         """(C,): one row."""

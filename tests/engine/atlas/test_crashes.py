@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -175,3 +176,31 @@ def test_a_full_disk_is_told_and_costs_nothing_that_was_done(tmp_path: Path, mon
     builds.build(tmp_path / "full")
     builds.build(tmp_path / "whole")
     assert builds.contents(tmp_path / "full") == builds.contents(tmp_path / "whole")
+
+
+def test_an_image_that_is_replaced_while_it_is_read_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for progress in builds.built(tmp_path):
+        opened = progress.result
+        if len(builds.pictures(opened)) == builds.UNITS * 3 and not opened.finished:
+            break
+    place = next(iter(opened.plan))
+    assert opened.step(place.unit) == builds.COARSE
+    builds.build(tmp_path / "whole")
+    final = next((tmp_path / "whole").glob(f"*/{place.key}-final-*.png"))
+    is_file, folder = Path.is_file, opened.path
+    assert folder is not None
+
+    def replaced(path: Path) -> bool:
+        """True of a file that is gone as soon as it is told."""
+        there = is_file(path)
+        if path.name.startswith(f"{place.key}-coarse"):
+            path.unlink(missing_ok=True)
+            shutil.copy(final, folder)
+        return there
+
+    monkeypatch.setattr(Path, "is_file", replaced)
+    tile = opened.image(place.unit)
+    assert tile is not None
+    assert tile.finished

@@ -214,6 +214,7 @@ class WhyThisClass:
         return _Asked((shown.key, method, goal, layer), method, shown, goal)
 
     def _request(self) -> None:
+        ticket = self._latest.ticket()
         with self._lock:
             asked = self._asking()
             if asked is None or asked.key != self._asked_for:
@@ -224,9 +225,9 @@ class WhyThisClass:
             if asked is None:
                 with self._own():
                     self._blank("")
+            else:
+                self._latest.request(lambda: self._work(asked, stop), ticket)
         self._changed()
-        if asked is not None:
-            self._latest.request(lambda: self._work(asked, stop))
 
     def _pressed(self) -> None:
         """Stop, or begin again after a stop."""

@@ -64,6 +64,7 @@ class Panel(widgets.VBox):
         self.note = Note()
         self.remark = Note()
         self._latest = Latest(self._failed)
+        self._errors = 0
         self._ended = threading.Event()
         self._guard = threading.local()
         self._code = Note(kind="code")
@@ -232,20 +233,23 @@ class Panel(widgets.VBox):
             self._draw_anew()
 
     def _draw_anew(self) -> None:
+        ticket, errors = self._latest.ticket(), self._errors
         try:
             drawing = self._drawing()
         except Exception as error:  # shown, and the panel lives on
             self._failed(error)
             return
-        self._latest.request(lambda: self._drawn(drawing))
+        self._latest.request(lambda: self._drawn(drawing, errors), ticket)
         self._tell_code()
         if self._card is not None:
             self._card.refresh()
 
-    def _drawn(self, drawing: Callable[[], None]) -> None:
+    def _drawn(self, drawing: Callable[[], None], errors: int | None = None) -> None:
+        """Draw, and take an error off, but for one that came after so many ``errors``: that is about another thing."""
         with self._own_changes():
             drawing()
-            self._mended()
+            if errors is None or errors == self._errors:
+                self._mended()
 
     def _mended(self) -> None:
         """Take an error off that what was just done has put right."""
@@ -321,6 +325,7 @@ class Panel(widgets.VBox):
         """Show an error until the next drawing that succeeds, or, ``lasting``, until another text takes its place."""
         if not self._closed:
             self._lasting = lasting
+            self._errors += 1
             self.note.show(str(error) or type(error).__name__, kind="error")
 
     def _card_buttons(self) -> list[widgets.Widget]:
@@ -406,16 +411,26 @@ def _replace_of_same_cell(panel: Panel) -> None:
 
 def _follow_training(reference: weakref.ref[Panel], ended: threading.Event) -> None:
     """Draw again when the weights have changed, until the panel is gone."""
+    before: Any = None
     while not ended.wait(TRAINING_EVERY):
         panel = reference()
         if panel is None or panel._closed:
             return
-        with contextlib.suppress(RuntimeError):  # the module's parts are just being exchanged: next time
+        with contextlib.suppress(Exception):  # the module's parts are just being exchanged: next time
             stamp = panel.network.stamp()
-            if stamp != panel._stamp:
+            if stamp != panel._stamp and may_look(panel.network, stamp == before):
                 panel._stamp = stamp
                 panel.refresh()
+            before = stamp
         del panel
+
+
+def may_look(network: Network, rests: bool) -> bool:
+    """Whether a network is looked at unasked, whose weights have changed and now have rested for a moment, or not.
+
+    A module that can't be copied is run itself, which must not happen in the midst of a step of training.
+    """
+    return rests or network.copies
 
 
 def beside(left: list[widgets.Widget], *columns: list[widgets.Widget]) -> widgets.Widget:

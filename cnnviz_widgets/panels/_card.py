@@ -62,8 +62,9 @@ class Card:
         """Draw again where it is open, as after a change of the weights; returns at once."""
         if self._closed or not self._shown:
             return
+        ticket = self._latest.ticket()
         drawing = self.body.drawing()
-        self._latest.request(lambda: self._drawn(drawing))
+        self._latest.request(lambda: self._drawn(drawing), ticket)
 
     def _drawn(self, drawing: Any) -> None:
         drawing()

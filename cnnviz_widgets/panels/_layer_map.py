@@ -56,6 +56,7 @@ class LayerMap:
         self._thread: threading.Thread | None = None
         self._lock = threading.RLock()
         self._of: tuple[Any, ...] | None = None
+        self._pair: tuple[Any, ...] | None = None
         self.found: LayerSimilarity | None = None
         self.heading = widgets.Label("Every layer with every layer")
         self.heading.add_class("cnnviz-section")
@@ -91,6 +92,7 @@ class LayerMap:
             elif not self._closed:
                 former, self._stop, self._busy = self._thread, threading.Event(), True
                 arguments = (self._standing(), int(self.images.value), self._stop, former)
+                self._pair = arguments[0][:2]
                 self._thread = threading.Thread(
                     target=self._work, args=arguments, name="cnnviz-similarity", daemon=True
                 )
@@ -101,6 +103,9 @@ class LayerMap:
         """Mark the cell of two layers, and forget a map of other networks."""
         with self._lock:
             first, second, _ = self._standing()
+            if self._busy and self._pair != (first, second):
+                self._stop.set()
+                self.told.value = ""
             if self._of is not None and self._of[:2] != (first, second):
                 self._of = self.found = None
                 self.grid.layout.display = "none"
@@ -157,7 +162,7 @@ class LayerMap:
         shown = 0.0
         for progress in LayerSimilarity.building(first, second, chosen, batch=min(BATCH, 8)):
             if self._closed or (stop.is_set() and progress.done < progress.total):
-                if not self._closed:
+                if self._shows(first, second):
                     self.told.value = f"Stopped after {progress.done} of {progress.total} images."
                     self._draw(progress.result, (first, second, stamps))
                 return
@@ -167,6 +172,10 @@ class LayerMap:
                 self._tell(progress)
                 self._draw(progress.result, (first, second, stamps))
 
+    def _shows(self, first: Network, second: Network) -> bool:
+        """Whether these are still the two networks to be compared."""
+        return not self._closed and self._standing()[:2] == (first, second)
+
     def _tell(self, progress: Progress[LayerSimilarity]) -> None:
         self.bar.max, self.bar.value = progress.total, progress.done
         self.told.value = "" if progress.done == progress.total else str(progress)
@@ -174,7 +183,7 @@ class LayerMap:
     def _draw(self, found: LayerSimilarity, of: tuple[Any, ...]) -> None:
         """A cell for each pair, so that each tells what it is of."""
         with self._lock:
-            if self._closed:
+            if not self._shows(*of[:2]):
                 return
             self._of, self.found = of, found
         values = found.values.ravel()

@@ -222,7 +222,8 @@ class MapPicture:
 
     def chosen(self) -> list[str]:
         """Ids of the images chosen together."""
-        ids = self.mapped.index.ids if self.mapped is not None else ()
+        mapped = self.mapped
+        ids = mapped.index.ids if mapped is not None else ()
         return [ids[row] for row in self.view.chosen_indices if row < len(ids)]
 
     def find(self, text: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,7 @@ class ChosenSheet:
     def __init__(self, picture: MapPicture, selection: Selection, failed: Callable[[BaseException], None]) -> None:
         self._picture, self._selection = picture, selection
         self._latest = Latest(failed)
+        self._lock = threading.Lock()
         self._ids: list[str] = []
         self.button = widgets.Button(
             tooltip="The images chosen by lasso, by Shift and dragging, or by search",
@@ -46,9 +48,10 @@ class ChosenSheet:
         count = len(self._picture.chosen())
         self.button.description = f"Show the {count:,} chosen"
         self.button.layout.display = "" if count else "none"
-        if not count and self._ids:
-            self._ids = []
-            self.table.layout.display = "none"
+        if not count:
+            with self._lock:
+                self._ids = []
+                self.table.layout.display = "none"
 
     def wait(self, seconds: float) -> None:
         """Wait until a sheet that was asked for is there."""
@@ -63,11 +66,15 @@ class ChosenSheet:
         ids, mapped = self._picture.chosen(), self._picture.mapped
         if mapped is None or not ids:
             return
-        self._ids = ids[:LIMIT]
-        cells = [small_cell(mapped.index, id, (mapped.labels[mapped.rows[id]],), id) for id in self._ids]
+        shown = ids[:LIMIT]
+        cells = [small_cell(mapped.index, id, (mapped.labels[mapped.rows[id]],), id) for id in shown]
         first = f", the first {LIMIT} of them here" if len(ids) > LIMIT else ""
-        self.table.show(cells, side=SIDE, caption=f"{len(ids):,} images chosen{first}.")
-        self.table.layout.display = ""
+        with self._lock:
+            if not self._picture.chosen():  # the choice went meanwhile
+                return
+            self._ids = shown
+            self.table.show(cells, side=SIDE, caption=f"{len(ids):,} images chosen{first}.")
+            self.table.layout.display = ""
 
     def _picked(self, content: Any) -> None:
         at, mapped = content.get("index", -1), self._picture.mapped

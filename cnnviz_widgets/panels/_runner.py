@@ -36,12 +36,25 @@ class Latest:
         self._pending: Callable[[], None] | None = None
         self._busy = False
         self._closed = False
+        self._drawn, self._newest = 0, 0
 
-    def request(self, work: Callable[[], None]) -> None:
-        """Have ``work`` done soon; returns at once."""
+    def ticket(self) -> int:
+        """A number to be drawn before it is read what is to be done; see `request`."""
         with self._condition:
-            if self._closed:
+            self._drawn += 1
+            return self._drawn
+
+    def request(self, work: Callable[[], None], ticket: int | None = None) -> None:
+        """Have ``work`` done soon; returns at once.
+
+        With a ticket, nothing is done where a later one has been here already: who asks from several threads reads what is to be
+        shown before asking, and the one who read first may come last.
+        """
+        with self._condition:
+            ticket = self.ticket() if ticket is None else ticket
+            if self._closed or ticket < self._newest:
                 return
+            self._newest = ticket
             self._pending = work
             if not self._busy:
                 self._busy = True

@@ -135,8 +135,7 @@ class ActivationPanel(Panel):
         images, chosen = self.selection.images, self.selection.image
         key = (id(network), network.stamp(), id(images), _identity(chosen), unit.layer)
         if chosen is None:
-            self._blank()
-            return lambda: None
+            return self._blank
 
         def look() -> _Seen:
             return self._look(key, unit.layer, network, images, chosen)

@@ -15,7 +15,7 @@ from cnnviz_widgets.engine.layers import Unit, shape_text
 from cnnviz_widgets.engine.network import Network
 from cnnviz_widgets.engine.pairing import nearest_convolution, paired, paired_convolution, paired_layer
 
-from ._base import TRAINING_EVERY, Panel, beside
+from ._base import TRAINING_EVERY, Panel, beside, may_look
 from ._changes import Changes
 from ._code import unit_code
 from ._compared_kernels import kernel_captions, kernels, kernels_code
@@ -446,13 +446,15 @@ def _difference(sides: comparison.Sides, what: str) -> str:
 
 def _follow_second(reference: weakref.ref[ComparePanel], ended: threading.Event) -> None:
     """Draw again when the second network's weights have changed, until the panel is gone."""
+    before: Any = None
     while not ended.wait(TRAINING_EVERY):
         panel = reference()
         if panel is None or panel._closed:
             return
-        with contextlib.suppress(RuntimeError):  # the module's parts are just being exchanged: next time
+        with contextlib.suppress(Exception):  # the module's parts are just being exchanged: next time
             stamp = panel.second.stamp()
-            if stamp != panel._second_stamp:
+            if stamp != panel._second_stamp and may_look(panel.second, stamp == before):
                 panel._second_stamp = stamp
                 panel.refresh()
+            before = stamp
         del panel

@@ -94,10 +94,7 @@ class FilterPanel(Panel):
     def _drawing(self) -> Callable[[], None]:
         layer = self.layer
         if layer is None:
-            self._tiles = self._shown = None
-            self.grid.show(np.zeros((0, 1, 1), np.uint8), np.zeros((0, 2)))
-            self._say("")
-            raise ValueError(f"{self.network.name} has no 2D convolution, so there are no filters to show")
+            return self._blank
         chosen = self.selection.layer
         remark = ""
         if layer != chosen:
@@ -107,6 +104,12 @@ class FilterPanel(Panel):
             )
         channel = self.selection.unit.channel
         return lambda: self._draw(layer, channel, remark, self.scale.value, self.order.value, self.only.value)
+
+    def _blank(self) -> None:
+        self._tiles = self._shown = None
+        self.grid.show(np.zeros((0, 1, 1), np.uint8), np.zeros((0, 2)))
+        self._say("")
+        raise ValueError(f"{self.network.name} has no 2D convolution, so there are no filters to show")
 
     def _draw(self, layer: Layer, channel: int, remark: str, scale: str, order: str, only: bool) -> None:
         module = self.network.kernel_module(layer)

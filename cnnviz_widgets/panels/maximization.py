@@ -33,7 +33,7 @@ from ._objective_editor import ObjectiveEditor
 from ._page import filled, recorded, unit_name
 from ._pictures import Pictures, animation, dissected, encoded
 from ._recipe_controls import CUSTOM, RecipeControls
-from ._runner import OVER, RESTING, Progress, Run
+from ._runner import OVER, RESTING, Latest, Progress, Run
 from ._second_opinion import SecondOpinion
 from ._selection import Selection
 from ._top_classes import TopClasses
@@ -102,6 +102,8 @@ class MaximizationPanel(Panel):
         self._told_loaded = ""
         self._told_last = ""
         self._reporting = threading.RLock()
+        # each of its own, so that no drawing takes their place
+        self._errands, self._films = Latest(self._failed), Latest(self._failed)
         super().__init__(Selection.of(network, selection=selection))
         try:
             self._show_recipe(self._begin_with)
@@ -422,7 +424,14 @@ class MaximizationPanel(Panel):
     def close(self) -> None:
         """End the run, then as any panel."""
         self._end()
+        self._errands.close()
+        self._films.close()
         super().close()
+
+    def wait(self, seconds: float = 60.0) -> None:
+        super().wait(seconds)
+        self._errands.wait(seconds)
+        self._films.wait(seconds)
 
     # what the run tells, on its thread
 
@@ -549,7 +558,7 @@ class MaximizationPanel(Panel):
         target = self._target(goal, first) if goal is not None else None
         label = first.label(target) if target is not None and first.labels else None
         image = run.frame.image[self._focus : self._focus + 1]
-        self._latest.request(lambda: self._drawn(lambda: self._asked(image, first, label)))
+        self._errands.request(lambda: self._drawn(lambda: self._asked(image, first, label)))
 
     def _asked(self, image: Any, first: Network, label: str | None) -> None:
         self.second.ask(image, first, label)
@@ -568,7 +577,7 @@ class MaximizationPanel(Panel):
         """Have the browser save the run as a GIF; returns at once."""
         frames = [jpeg for _, jpeg in self.player.film()]
         name = _file_name(goal_name(self._climbed, self._goal) if self._climbed and self._goal else "run")
-        self._latest.request(
+        self._films.request(
             lambda: self._drawn(lambda: self.download.offer(f"{name}.gif", animation(frames), "image/gif"))
         )
 

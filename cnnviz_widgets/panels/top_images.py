@@ -155,10 +155,18 @@ class TopImagesPanel(Panel):
         index, network = self.selection.index, self.network
         setting = (self.view.value, self.fold.value)
         self.builder.show()
-        return lambda: self._draw(index, unit, network, remark, *setting)
+        asked = self._likes_of
+        return lambda: self._draw(index, unit, network, remark, *setting, asked)
 
     def _draw(
-        self, index: ActivationIndex | None, unit: Unit, network: Network, remark: str, view: str, fold: bool
+        self,
+        index: ActivationIndex | None,
+        unit: Unit,
+        network: Network,
+        remark: str,
+        view: str,
+        fold: bool,
+        asked: Any,
     ) -> None:
         self.units.show()
         self.synthesis.choose()
@@ -177,7 +185,7 @@ class TopImagesPanel(Panel):
         self._draw_spread(None if stale else statistics, "of other weights: build the index anew" if stale else "")
         told = [remark, outdated, found.told, _ties(index, unit, statistics), *_left_out(index, statistics)]
         self._say(" ".join(filter(None, told)))
-        self._draw_likes(index, unit, network)
+        self._draw_likes(index, unit, network, asked)
 
     def _blank(self) -> None:
         with self._marking:
@@ -272,9 +280,8 @@ class TopImagesPanel(Panel):
         self._likes_of = image
         self.refresh()
 
-    def _draw_likes(self, index: ActivationIndex, unit: Unit, network: Network) -> None:
+    def _draw_likes(self, index: ActivationIndex, unit: Unit, network: Network, image: Any) -> None:
         """The units for the image that was asked about, in the layer that is shown; nothing where none was asked for."""
-        image, self._likes_of = self._likes_of, None
         if image is None:
             return
         found = index.units_for(image, unit.layer, LIKED)
@@ -286,6 +293,8 @@ class TopImagesPanel(Panel):
             caption=f"units of {unit.layer.name} for {image if isinstance(image, str) else 'your image'}: "
             "by how many deviations σ they answer it above their mean",
         )
+        if self._likes_of is image:  # and no other was asked about meanwhile
+            self._likes_of = None
 
     def _liked_chosen(self, change: Any) -> None:
         if 0 <= change["new"] < len(self._liked):

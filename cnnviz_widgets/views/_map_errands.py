@@ -5,9 +5,12 @@
     Errands.put(key, work) -> nothing; work() is called soon, on another thread
 """
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
+
+_LOG = logging.getLogger(__name__)
 
 
 class Errands:
@@ -43,4 +46,7 @@ class Errands:
                     return
                 self._doing = next(iter(self._waiting))
                 work = self._waiting.pop(self._doing)
-            work()
+            try:
+                work()
+            except Exception:  # the next errand is another matter
+                _LOG.exception("an errand of a map failed")

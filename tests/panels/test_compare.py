@@ -6,6 +6,8 @@ import copy
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -498,6 +500,27 @@ def test_another_second_network(panel: ComparePanel) -> None:
     assert "convolutional" in panel.sides.headings[1].value
     with pytest.raises(TypeError, match="Conv2d was given as the second; expected a Network"):
         panel.second = nn.Conv2d(1, 1, 1)  # type: ignore[assignment]
+
+
+def test_another_second_network_while_layers_are_compared(panel: ComparePanel) -> None:
+    begun, go = threading.Event(), threading.Event()
+    layers, building = panel.changes.map, _layer_map.LayerSimilarity.building
+
+    def slowly(*arguments: Any, **options: Any) -> Any:
+        for progress in building(*arguments, **options):
+            begun.set()
+            assert go.wait(30)
+            yield progress
+
+    with mock.patch.object(_layer_map.LayerSimilarity, "building", slowly):
+        layers.press()
+        assert begun.wait(30)
+        panel.second = convolutional()
+        go.set()
+        panel.wait()
+        layers.wait(30)
+    assert layers.found is None
+    assert (layers.told.value, layers.grid.layout.display) == ("", "none")
 
 
 def test_what_is_given_is_checked() -> None:

@@ -438,6 +438,20 @@ def test_chosen_images_and_their_sheet(panel: EmbeddingPanel, monkeypatch: pytes
     assert panel.selection.image == "5"
 
 
+def test_a_sheet_of_a_choice_that_is_gone_stays_away(panel: EmbeddingPanel, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = _map_sheet.small_cell
+
+    def late(*arguments: Any) -> Any:
+        panel.view.choose([])
+        return cell(*arguments)
+
+    monkeypatch.setattr(_map_sheet, "small_cell", late)
+    panel.view.choose([2, 5])
+    panel.sheet.button.click()
+    panel.wait()
+    assert panel.sheet.table.layout.display == "none"
+
+
 def test_search(panel: EmbeddingPanel) -> None:
     panel.search.value = "STRIP"
     panel.wait()

@@ -103,3 +103,17 @@ def test_no_thread_waits_for_work() -> None:
     for thread in ours():
         thread.join(SECONDS)
     assert ours() == []
+
+
+def test_who_read_first_and_comes_last_is_not_heard() -> None:
+    worker = Worker()
+    worker.hold()
+    early, late = worker.latest.ticket(), worker.latest.ticket()
+    worker.latest.request(lambda: worker.done.append("late"), late)
+    worker.latest.request(lambda: worker.done.append("early"), early)
+    worker.go.set()
+    worker.latest.wait(SECONDS)
+    assert worker.done == ["held", "late"]
+    worker.ask("without one")
+    worker.latest.wait(SECONDS)
+    assert worker.done[-1] == "without one"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -215,3 +217,47 @@ def test_the_code_that_is_shown_gives_the_figure_too(keep: Any) -> None:
     panel.figure().savefig(ours, format="png", dpi=50)
     made["figure"].savefig(theirs, format="png", dpi=50)
     assert ours.getvalue() == theirs.getvalue()
+
+
+def test_a_drawing_under_way_takes_off_no_error_that_came_since(keep: Keep) -> None:
+    made = keep(FilterPanel(grey()))
+    begun, go = threading.Event(), threading.Event()
+    draw = made._draw
+
+    def slowly(*arguments: Any) -> None:
+        begun.set()
+        assert go.wait(30)
+        draw(*arguments)
+
+    made._failed(ValueError("of before"))
+    made._draw = slowly
+    made.refresh()
+    assert begun.wait(30)
+    assert made.note.text == "of before"
+    made._failed(ValueError("of another thing"))
+    go.set()
+    made.wait()
+    assert made.note.text == "of another thing"
+    made.refresh()
+    made.wait()
+    assert made.note.text == ""
+
+
+def test_a_module_that_is_borrowed_is_looked_at_when_training_rests(
+    keep: Keep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_base, "TRAINING_EVERY", 0.01)
+    net = grey()
+    net.module.lock = threading.Lock()
+    made = keep(FilterPanel(net))
+    assert not net.copies
+    drawn: list[int] = []
+    monkeypatch.setattr(made, "refresh", lambda: drawn.append(1))
+    stamps = itertools.count()
+    stamp = net.stamp
+    monkeypatch.setattr(net, "stamp", lambda: next(stamps))
+    until(lambda: next(stamps) > 20)
+    assert drawn == []
+    monkeypatch.setattr(net, "stamp", stamp)
+    train(net)
+    until(lambda: drawn != [])

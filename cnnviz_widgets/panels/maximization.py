@@ -424,8 +424,9 @@ class MaximizationPanel(Panel):
     def close(self) -> None:
         """End the run, then as any panel."""
         self._end()
-        self._errands.close()
-        self._films.close()
+        if not self._closed:
+            self._errands.close()
+            self._films.close()
         super().close()
 
     def wait(self, seconds: float = 60.0) -> None:

@@ -382,4 +382,4 @@ def _section(text: str) -> widgets.Label:
 
 
 def _share(share: float) -> str:
-    return "median" if share == 0.5 else "weakest" if share == 0 else f"{share:.0%}"
+    return "median" if share == 0.5 else "least" if share == 0 else f"{share:.0%}"

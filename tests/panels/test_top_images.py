@@ -180,7 +180,7 @@ def test_photographs_are_let_go_of(panel: TopImagesPanel, monkeypatch: pytest.Mo
 
 def test_levels_show_weaker_answers(panel: TopImagesPanel) -> None:
     expected = [level for level in index_in(panel).spectrum(panel.selection.unit) if level.share < 1]
-    assert lines(panel.levels, 0) == ["99%", "90%", "75%", "median", "25%", "weakest"]
+    assert lines(panel.levels, 0) == ["99%", "90%", "75%", "median", "25%", "least"]
     assert [cell["title"].split(":")[0] for cell in panel.levels.cells] == [level.id for level in expected]
     assert lines(panel.levels, 1) == [f"{level.low:.3g} to {level.high:.3g}" for level in expected]
     assert panel.levels_title.layout.display == ""

@@ -178,6 +178,7 @@ def test_a_full_disk_is_told_and_costs_nothing_that_was_done(tmp_path: Path, mon
     assert builds.contents(tmp_path / "full") == builds.contents(tmp_path / "whole")
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_an_image_that_is_replaced_while_it_is_read_is_no_damage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

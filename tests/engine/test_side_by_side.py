@@ -14,6 +14,12 @@ from cnnviz_widgets.engine.side_by_side import side_by_side, workers_for
 from cnnviz_widgets.engine.threads import set_threads, torch_threads
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine that is busy a thread may take its time to end."""
+    monkeypatch.setattr(module, "PATIENCE", 30.0)
+
+
 @pytest.fixture(autouse=True, params=[1, 3])
 def usual(request: pytest.FixtureRequest) -> Iterator[int]:
     """How many threads torch has to begin with, here and in new threads."""

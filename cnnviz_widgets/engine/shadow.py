@@ -71,13 +71,16 @@ def shadow(module: nn.Module, private: Collection[str] | None = frozenset()) -> 
         pruning computes weights anew in each pass. That is no module that can't be copied, and borrowing it would spoil a step.
     """
     for _ in range(_TRIES):
-        before = _standing(module)
+        try:
+            named = list(named_tensors(module))  # held while copying: the memo knows them by their id only
+        except RuntimeError:  # a dictionary that is read has grown
+            continue
         try:
             if _catches_parts(module):
                 return None
-            copied = _copy(module, private)
+            copied = _copy(module, named, private)
         except Exception:  # whatever a user's __deepcopy__, lock or file raises: borrowed instead
-            if before is not None and before == _standing(module):
+            if _holds(module, named):
                 return None
         else:
             _run_eagerly(copied)
@@ -90,16 +93,16 @@ def shadow(module: nn.Module, private: Collection[str] | None = frozenset()) -> 
 _TRIES = 20
 
 
-def _standing(module: nn.Module) -> list[tuple[str, int]] | None:
-    """Which tensors a module holds; None where it changes at this moment."""
+def _holds(module: nn.Module, named: list[tuple[str, Tensor]]) -> bool:
+    """Whether a module's tensors are still these."""
     try:
-        return [(name, id(tensor)) for name, tensor in named_tensors(module)]
-    except RuntimeError:  # a dictionary that is read has grown
-        return None
+        now = list(named_tensors(module))
+    except RuntimeError:
+        return False
+    return [(name, id(tensor)) for name, tensor in now] == [(name, id(tensor)) for name, tensor in named]
 
 
-def _copy(module: nn.Module, private: Collection[str] | None) -> nn.Module:
-    named = list(named_tensors(module))  # held while copying: the memo knows them by their id only
+def _copy(module: nn.Module, named: list[tuple[str, Tensor]], private: Collection[str] | None) -> nn.Module:
     memo: dict[int, Any] = {}
     with torch.inference_mode(False):
         own = {id(tensor) for name, tensor in named if private is None or name in private}

@@ -63,7 +63,7 @@ class Panel(widgets.VBox):
         self.selection = selection
         self.note = Note()
         self.remark = Note()
-        self._latest = Latest(self._failed)
+        self._latest = Latest(self._show_error)
         self._errors = 0
         self._ended = threading.Event()
         self._guard = threading.local()
@@ -87,11 +87,8 @@ class Panel(widgets.VBox):
         if not isinstance(selection, PrivateSelection):
             _replace_of_same_cell(self)
         self._say("")
-        self._stamp = selection.network.stamp()
+        self._follow_training(lambda panel: panel.network)
         self.refresh()
-        threading.Thread(
-            target=_follow_training, args=(weakref.ref(self), self._ended), name="cnnviz-training", daemon=True
-        ).start()
 
     def _build(self) -> list[widgets.Widget]:
         raise NotImplementedError
@@ -218,6 +215,11 @@ class Panel(widgets.VBox):
         """The network the panel looks at."""
         return self.selection.network
 
+    def _follow_training(self, network_of: Callable[[Any], Network]) -> None:
+        """Draw again when the weights of a network have changed; the function must not hold the panel, which it is given."""
+        arguments = weakref.ref(self), self._ended, network_of, network_of(self).stamp()
+        threading.Thread(target=follow_training, args=arguments, name="cnnviz-training", daemon=True).start()
+
     def refresh(self) -> None:
         """Draw again, as after a change of the weights; returns at once."""
         if self._closed:
@@ -323,9 +325,13 @@ class Panel(widgets.VBox):
 
     def _failed(self, error: BaseException, *, lasting: bool = False) -> None:
         """Show an error until the next drawing that succeeds, or, ``lasting``, until another text takes its place."""
+        self._errors += 1
+        self._show_error(error, lasting)
+
+    def _show_error(self, error: BaseException, lasting: bool = False) -> None:
+        """Show an error; one of a drawing is taken off by any that succeeds, also by one that was asked for before."""
         if not self._closed:
             self._lasting = lasting
-            self._errors += 1
             self.note.show(str(error) or type(error).__name__, kind="error")
 
     def _card_buttons(self) -> list[widgets.Widget]:
@@ -409,28 +415,26 @@ def _replace_of_same_cell(panel: Panel) -> None:
     _panels_of_cells[cell] = (execution, panels)
 
 
-def _follow_training(reference: weakref.ref[Panel], ended: threading.Event) -> None:
-    """Draw again when the weights have changed, until the panel is gone."""
-    before: Any = None
+def follow_training(
+    reference: weakref.ref[Any], ended: threading.Event, network_of: Callable[[Any], Network], shown: int
+) -> None:
+    """Draw a panel again when the weights of a network of its have changed from those of a stamp, until the panel is gone.
+
+    A module that can't be copied is run itself, which must not happen in the midst of a step of training: it is looked at once
+    its weights have rested for a moment.
+    """
+    before = shown
     while not ended.wait(TRAINING_EVERY):
         panel = reference()
         if panel is None or panel._closed:
             return
         with contextlib.suppress(Exception):  # the module's parts are just being exchanged: next time
-            stamp = panel.network.stamp()
-            if stamp != panel._stamp and may_look(panel.network, stamp == before):
-                panel._stamp = stamp
+            stamp = network_of(panel).stamp()
+            if stamp != shown and (stamp == before or network_of(panel).copies):
+                shown = stamp
                 panel.refresh()
             before = stamp
         del panel
-
-
-def may_look(network: Network, rests: bool) -> bool:
-    """Whether a network is looked at unasked, whose weights have changed and now have rested for a moment, or not.
-
-    A module that can't be copied is run itself, which must not happen in the midst of a step of training.
-    """
-    return rests or network.copies
 
 
 def beside(left: list[widgets.Widget], *columns: list[widgets.Widget]) -> widgets.Widget:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
-import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +12,7 @@ from cnnviz_widgets.engine.layers import Unit, shape_text
 from cnnviz_widgets.engine.network import Network
 from cnnviz_widgets.engine.pairing import nearest_convolution, paired, paired_convolution, paired_layer
 
-from ._base import TRAINING_EVERY, Panel, beside, may_look
+from ._base import Panel, beside
 from ._changes import Changes
 from ._code import unit_code
 from ._compared_kernels import kernel_captions, kernels, kernels_code
@@ -85,13 +82,10 @@ class ComparePanel(Panel):
             raise ValueError(f"names={names!r}; expected two, what the first and the second network are called")
         self.names = (str(names[0]), str(names[1]))
         self._second = _network(second)
-        self._second_stamp = second.stamp()
         self._maps = ComparedMaps()
         self._shown: tuple[Any, ...] = ()
         super().__init__(shared)
-        threading.Thread(
-            target=_follow_second, args=(weakref.ref(self), self._ended), name="cnnviz-training", daemon=True
-        ).start()
+        self._follow_training(lambda panel: panel.second)
 
     @property
     def second(self) -> Network:
@@ -101,7 +95,6 @@ class ComparePanel(Panel):
     @second.setter
     def second(self, network: Network) -> None:
         self._second = _network(network)
-        self._second_stamp = network.stamp()
         self.refresh()
 
     def _build(self) -> list[widgets.Widget]:
@@ -442,19 +435,3 @@ def _difference(sides: comparison.Sides, what: str) -> str:
     if sides.change is None:
         return ""
     return f"difference of {what}, second minus first: {sides.change:.3g} times as large as the first"
-
-
-def _follow_second(reference: weakref.ref[ComparePanel], ended: threading.Event) -> None:
-    """Draw again when the second network's weights have changed, until the panel is gone."""
-    before: Any = None
-    while not ended.wait(TRAINING_EVERY):
-        panel = reference()
-        if panel is None or panel._closed:
-            return
-        with contextlib.suppress(Exception):  # the module's parts are just being exchanged: next time
-            stamp = panel.second.stamp()
-            if stamp != panel._second_stamp and may_look(panel.second, stamp == before):
-                panel._second_stamp = stamp
-                panel.refresh()
-            before = stamp
-        del panel

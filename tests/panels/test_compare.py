@@ -466,7 +466,6 @@ def test_too_few_images_to_compare_layers(keep: Keep) -> None:
 
 @pytest.mark.parametrize("which", ["first", "second"])
 def test_training_of_either_shows(keep: Keep, monkeypatch: pytest.MonkeyPatch, which: str) -> None:
-    monkeypatch.setattr("cnnviz_widgets.panels.compare.TRAINING_EVERY", 0.02)
     monkeypatch.setattr(_base, "TRAINING_EVERY", 0.02)
     panel = keep(ComparePanel(grey(), grey(), [noise()]))
     place = 0 if which == "first" else 1

@@ -261,3 +261,23 @@ def test_a_module_that_is_borrowed_is_looked_at_when_training_rests(
     monkeypatch.setattr(net, "stamp", stamp)
     train(net)
     until(lambda: drawn != [])
+
+
+def test_a_drawing_takes_off_what_the_one_before_it_could_not_draw(keep: Keep) -> None:
+    made = keep(FilterPanel(grey()))
+    begun, go = threading.Event(), threading.Event()
+    draw = made._draw
+
+    def fails(*arguments: Any) -> None:
+        begun.set()
+        assert go.wait(30)
+        raise ValueError("of the former choice")
+
+    made._draw = fails
+    made.refresh()
+    assert begun.wait(30)
+    made._draw = draw
+    made.refresh()  # asked for before the other has failed
+    go.set()
+    made.wait()
+    assert made.note.text == ""
